@@ -1,0 +1,93 @@
+package gate
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/floodgate-dev/floodgate/pkg/config"
+)
+
+// The gates there are.
+const (
+	KindLua = "lua"
+	KindOff = "off"
+)
+
+// Config says which gate there is and where its Redis is: one node, a Cluster, or a master that sentinels know.
+type Config struct {
+	Kind             string        `mapstructure:"gate"`
+	Addrs            []string      `mapstructure:"redis_addrs"`
+	Username         string        `mapstructure:"redis_username"`
+	Password         config.Secret `mapstructure:"redis_password"`
+	TLS              bool          `mapstructure:"redis_tls"`
+	Cluster          bool          `mapstructure:"redis_cluster"`
+	MasterName       string        `mapstructure:"redis_master_name"`
+	SentinelUsername string        `mapstructure:"redis_sentinel_username"`
+	SentinelPassword config.Secret `mapstructure:"redis_sentinel_password"`
+}
+
+// Defaults are the settings of a gate that was told nothing.
+func Defaults() Config { return Config{Kind: KindLua, Addrs: []string{"127.0.0.1:6379"}} }
+
+// Check says what is wrong with c, all at once; nil when nothing is.
+func (c Config) Check() []string {
+	var bad []string
+	switch c.Kind {
+	case KindOff:
+		return nil
+	case KindLua:
+	default:
+		bad = append(bad, fmt.Sprintf("gate is %q: it must be %s or %s", c.Kind, KindLua, KindOff))
+	}
+	if len(c.Addrs) == 0 {
+		bad = append(bad, "redis_addrs is empty: name a Redis as host:port, or set gate to off")
+	}
+	for _, addr := range c.Addrs {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			bad = append(bad, fmt.Sprintf("redis_addrs has %q: it must be host:port", addr))
+		}
+	}
+	if c.MasterName != "" && c.Cluster {
+		bad = append(bad, "redis_master_name and redis_cluster contradict each other: a Cluster has no sentinels")
+	}
+	if c.MasterName == "" && (c.SentinelUsername != "" || c.SentinelPassword != "") {
+		bad = append(bad, "redis_sentinel_username and redis_sentinel_password need redis_master_name")
+	}
+	if c.Username != "" && c.Password == "" {
+		bad = append(bad, "redis_username needs redis_password")
+	}
+	return bad
+}
+
+// quiet drops what the driver would print: that Redis is away is said once, by the breaker, and in the log's own format.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+// hush is once for the process, for the driver has one logger for all clients.
+var hush = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
+
+// Open returns a client that connects when first used. The caller closes it.
+func Open(c Config) redis.UniversalClient {
+	hush()
+	o := &redis.UniversalOptions{
+		Addrs: c.Addrs, Username: c.Username, Password: c.Password.Reveal(),
+		MasterName: c.MasterName, SentinelUsername: c.SentinelUsername, SentinelPassword: c.SentinelPassword.Reveal(),
+		IsClusterMode: c.Cluster,
+		// An order must never wait long for what it can do without: no retries behind the breaker's back, and no
+		// queueing for a connection beyond its patience.
+		MaxRetries: -1, DialTimeout: patience, ReadTimeout: patience, WriteTimeout: patience, PoolTimeout: patience,
+		DialerRetries: 1, ContextTimeoutEnabled: true, PoolSize: 64,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if c.TLS {
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return redis.NewUniversalClient(o)
+}

@@ -1,0 +1,278 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/floodgate-dev/floodgate/pkg/database"
+	"github.com/floodgate-dev/floodgate/pkg/outbox"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+)
+
+// acceptRuns bounds how often a batch runs again because another replica bound one of its keys meanwhile.
+const acceptRuns = 5
+
+// Accept sells to drafts in their order, in one transaction: one verdict each. An error settles none of them; after
+// database.ErrUnknownOutcome ask Settle. The same drafts may be handed in again.
+func (s *Store) Accept(ctx context.Context, drafts []order.Draft) (verdicts []order.Verdict, err error) {
+	for range acceptRuns {
+		err = s.db.Tx(ctx, func(tx *database.Tx) error {
+			verdicts, err = s.acceptTx(ctx, tx, drafts)
+			return err
+		})
+		// A key that was bound between the look and the insert is there to be seen by the next run.
+		if _, bound := database.UniqueViolation(err); !bound {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("accept %d orders: %w", len(drafts), err)
+	}
+	return verdicts, nil
+}
+
+// acceptTx is the law of one order: lock what can be sold, then look, decide, and write orders, items, payments, events
+// and what is left together. Nothing is sold by looking: whoever comes second finds the row locked.
+func (s *Store) acceptTx(ctx context.Context, tx *database.Tx, drafts []order.Draft) ([]order.Verdict, error) {
+	state, err := s.stateTx(ctx, tx, drafts)
+	if err != nil {
+		return nil, err
+	}
+	verdicts := order.Decide(state, drafts)
+	sold := winners(verdicts, drafts)
+	if len(sold) == 0 {
+		return verdicts, nil
+	}
+	for _, write := range []func(context.Context, *database.Tx, []sale) error{
+		insertOrdersTx, insertItemsTx, insertCapturedTx, takeUnitsTx, announceCreatedTx,
+	} {
+		if err := write(ctx, tx, sold); err != nil {
+			return nil, err
+		}
+	}
+	return verdicts, nil
+}
+
+// sale is a draft that became an order.
+type sale struct {
+	order.Order
+	key, fingerprint string
+}
+
+// heldRef is the payment that the order has from its first moment.
+func (w sale) heldRef() string {
+	if w.Payment == order.Captured {
+		return order.CapturedRef
+	}
+	return ""
+}
+
+func winners(verdicts []order.Verdict, drafts []order.Draft) []sale {
+	var sold []sale
+	for i, v := range verdicts {
+		if v.Accepted() {
+			sold = append(sold, sale{v.Order, drafts[i].Key, drafts[i].Fingerprint})
+		}
+	}
+	return sold
+}
+
+// stateTx locks the allotments of all drafts in sku order, and only then looks at keys and customers' shares, so that it
+// sees what those committed who held the rows before.
+func (s *Store) stateTx(ctx context.Context, tx *database.Tx, drafts []order.Draft) (order.State, error) {
+	state, err := shelvesTx(ctx, tx, skusOf(drafts))
+	if err != nil {
+		return order.State{}, fmt.Errorf("lock allotments: %w", err)
+	}
+	known, err := s.known(ctx, tx, drafts)
+	if err != nil {
+		return order.State{}, fmt.Errorf("look up keys: %w", err)
+	}
+	for claim, k := range known {
+		state.Keys[claim] = k
+	}
+	if err := heldTx(ctx, tx, state, drafts); err != nil {
+		return order.State{}, fmt.Errorf("count customers' units: %w", err)
+	}
+	return state, nil
+}
+
+func skusOf(drafts []order.Draft) []string {
+	skus := map[string]bool{}
+	for _, d := range drafts {
+		for _, l := range d.Lines {
+			skus[l.SkuID] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(skus))
+}
+
+// shelvesTx locks the allotments of skus, in order, together with what the catalogue says of them.
+func shelvesTx(ctx context.Context, tx *database.Tx, skus []string) (order.State, error) {
+	state := order.State{
+		Shelves: map[string]*order.Shelf{}, Keys: map[order.Claim]order.Known{}, Held: map[order.Holder]int64{},
+	}
+	if len(skus) == 0 {
+		return state, nil
+	}
+	rows, err := tx.QueryValues(ctx, database.NewValues(database.Col("sku_id", "text", skus)), `
+		SELECT a.sku_id, a.remaining, COALESCE(i.unit_price_cents, 0), COALESCE(i.currency, ''),
+			COALESCE(i.per_customer_limit, 0), COALESCE(i.version, 0), COALESCE(i.retired, false), `+tx.Dialect.NowMS()+`
+		FROM allotments a LEFT JOIN items i ON i.sku_id = a.sku_id
+		WHERE a.sku_id IN (SELECT v.sku_id FROM v) ORDER BY a.sku_id`+lockOf(tx, "a"))
+	shelves, err := database.Collect(rows, err, func(rows *sql.Rows) (*order.Shelf, error) {
+		var shelf order.Shelf
+		var now int64
+		err := rows.Scan(&shelf.SkuID, &shelf.Remaining, &shelf.UnitPriceCents, &shelf.Currency,
+			&shelf.PerCustomerLimit, &shelf.Version, &shelf.Retired, &now)
+		state.Now = moment(now)
+		return &shelf, err
+	})
+	for _, shelf := range shelves {
+		state.Shelves[shelf.SkuID] = shelf
+	}
+	return state, err
+}
+
+// lockOf locks the rows of one table of a join.
+func lockOf(tx *database.Tx, table string) string {
+	if lock := tx.Dialect.ForUpdate(); lock != "" {
+		return lock + " OF " + table
+	}
+	return ""
+}
+
+// heldTx counts what the drafts' customers hold of limited items. Orders whose units went back do not count.
+func heldTx(ctx context.Context, tx *database.Tx, state order.State, drafts []order.Draft) error {
+	asked := map[order.Holder]bool{}
+	for _, d := range drafts {
+		for _, l := range d.Lines {
+			if shelf := state.Shelves[l.SkuID]; shelf != nil && shelf.PerCustomerLimit > 0 {
+				asked[order.Holder{UserID: d.UserID, SkuID: l.SkuID}] = true
+			}
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	var users, skus []string
+	for h := range asked {
+		users, skus = append(users, h.UserID), append(skus, h.SkuID)
+	}
+	v := database.NewValues(database.Col("user_id", "text", users), database.Col("sku_id", "text", skus))
+	rows, err := tx.QueryValues(ctx, v, `
+		SELECT v.user_id, v.sku_id, CAST(SUM(i.quantity) AS bigint) FROM v
+		JOIN orders o ON o.user_id = v.user_id AND o.live
+		JOIN order_items i ON i.order_id = o.id AND i.sku_id = v.sku_id
+		GROUP BY v.user_id, v.sku_id`)
+	_, err = database.Collect(rows, err, func(rows *sql.Rows) (h order.Holder, err error) {
+		var units int64
+		err = rows.Scan(&h.UserID, &h.SkuID, &units)
+		state.Held[h] = units
+		return h, err
+	})
+	return err
+}
+
+// insertOrdersTx writes the orders sorted by their keys, so that two batches that hold the same keys do not wait for
+// each other crosswise.
+func insertOrdersTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+	sold = slices.Clone(sold)
+	slices.SortStableFunc(sold, func(a, b sale) int {
+		return strings.Compare(a.UserID+"\x00"+a.key, b.UserID+"\x00"+b.key)
+	})
+	v := database.NewValues(
+		field("id", "uuid", sold, func(w sale) string { return w.ID }),
+		field("user_id", "text", sold, func(w sale) string { return w.UserID }),
+		field("status", "text", sold, func(w sale) string { return string(w.Status) }),
+		field("payment", "text", sold, func(w sale) string { return string(w.Payment) }),
+		field("held_ref", "text", sold, sale.heldRef),
+		field("total_cents", "bigint", sold, func(w sale) int64 { return int64(w.TotalCents) }),
+		field("currency", "text", sold, func(w sale) string { return w.Currency }),
+		field("reference", "text", sold, func(w sale) string { return w.Reference }),
+		field("metadata", "text", sold, func(w sale) string { return metadata(w.Metadata) }),
+		field("created_at", "bigint", sold, func(w sale) int64 { return ms(w.CreatedAt) }),
+		field("expires_at", "bigint", sold, func(w sale) int64 { return ms(w.ExpiresAt) }),
+		field("placed_by", "text", sold, func(w sale) string { return w.By }),
+		field("idem_key", "text", sold, func(w sale) string { return w.key }),
+		field("fingerprint", "text", sold, func(w sale) string { return w.fingerprint }))
+	_, err := tx.ExecValues(ctx, v, `INSERT INTO orders (id, user_id, status, payment, held_ref, total_cents, currency,
+			reference, metadata, version, created_at, updated_at, expires_at, due_at, placed_by, idem_key, fingerprint)
+		SELECT v.id, v.user_id, v.status, v.payment, v.held_ref, v.total_cents, v.currency, v.reference, v.metadata, 1,
+			v.created_at, v.created_at, v.expires_at, NULLIF(v.expires_at, 0), v.placed_by, NULLIF(v.idem_key, ''), v.fingerprint
+		FROM v`)
+	if err != nil {
+		return fmt.Errorf("insert orders: %w", err)
+	}
+	return nil
+}
+
+func insertItemsTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+	var ids, skus []string
+	var quantities, prices []int64
+	for _, w := range sold {
+		for _, i := range w.Items {
+			ids, skus = append(ids, w.ID), append(skus, i.SkuID)
+			quantities, prices = append(quantities, i.Quantity), append(prices, int64(i.UnitPriceCents))
+		}
+	}
+	v := database.NewValues(database.Col("order_id", "uuid", ids), database.Col("sku_id", "text", skus),
+		database.Col("quantity", "bigint", quantities), database.Col("unit_price_cents", "bigint", prices))
+	_, err := tx.ExecValues(ctx, v, `INSERT INTO order_items (order_id, sku_id, quantity, unit_price_cents)
+		SELECT v.order_id, v.sku_id, v.quantity, v.unit_price_cents FROM v`)
+	if err != nil {
+		return fmt.Errorf("insert items: %w", err)
+	}
+	return nil
+}
+
+// insertCapturedTx notes the money that was in before the order was.
+func insertCapturedTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+	var noted []payment
+	for _, w := range sold {
+		if ref := w.heldRef(); ref != "" {
+			noted = append(noted, payment{of: w.Order, ref: ref, state: order.Held, at: w.CreatedAt})
+		}
+	}
+	return insertPaymentsTx(ctx, tx, noted)
+}
+
+func takeUnitsTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+	taken := map[string]int64{}
+	for _, w := range sold {
+		for _, i := range w.Items {
+			taken[i.SkuID] += i.Quantity
+		}
+	}
+	var skus []string
+	var units []int64
+	for sku, n := range taken {
+		skus, units = append(skus, sku), append(units, n)
+	}
+	v := database.NewValues(database.Col("sku_id", "text", skus), database.Col("units", "bigint", units))
+	_, err := tx.ExecValues(ctx, v, `UPDATE allotments SET remaining = allotments.remaining - v.units
+		FROM v WHERE allotments.sku_id = v.sku_id`)
+	if err != nil {
+		return fmt.Errorf("take units: %w", err)
+	}
+	return nil
+}
+
+func announceCreatedTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+	events := make([]outbox.Event, len(sold))
+	for i, w := range sold {
+		e, err := created(w.Order)
+		if err != nil {
+			return err
+		}
+		events[i] = e
+	}
+	if err := outbox.AppendTx(ctx, tx, events...); err != nil {
+		return fmt.Errorf("announce orders: %w", err)
+	}
+	return nil
+}

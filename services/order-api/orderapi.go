@@ -1,0 +1,247 @@
+// Package orderapi is the only public door. It accepts orders durably and fast, keeps their lives, and tells people
+// about them. Everything after an acceptance is an event: an order waits for no other service.
+package orderapi
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/floodgate-dev/floodgate/pkg/auth"
+	"github.com/floodgate-dev/floodgate/pkg/database"
+	"github.com/floodgate-dev/floodgate/pkg/kafka"
+	"github.com/floodgate-dev/floodgate/pkg/ops"
+	"github.com/floodgate-dev/floodgate/pkg/outbox"
+	"github.com/floodgate-dev/floodgate/pkg/rpc"
+	"github.com/floodgate-dev/floodgate/pkg/run"
+	"github.com/floodgate-dev/floodgate/pkg/telemetry"
+	"github.com/floodgate-dev/floodgate/proto/event"
+	pointsv1 "github.com/floodgate-dev/floodgate/proto/floodgate/points/v1"
+	shipmentv1 "github.com/floodgate-dev/floodgate/proto/floodgate/shipment/v1"
+	stockv1 "github.com/floodgate-dev/floodgate/proto/floodgate/stock/v1"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/accept"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/httpapi"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/store"
+)
+
+// migrations make the service's tables.
+var migrations = []database.Migrations{outbox.Migrations, kafka.Migrations, store.Migrations}
+
+// Migrate brings the service's tables up to date.
+func Migrate(ctx context.Context, cfg Config) (err error) {
+	db, err := database.Open(cfg.Database)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return database.Migrate(ctx, db, migrations...)
+}
+
+// Run serves until ctx ends; nil then. The operations door opens first and closes last, so that a service that waits
+// for its database is seen to wait, and one that drains is seen to drain.
+func Run(ctx context.Context, cfg Config) (err error) {
+	tel, err := telemetry.New("order-api", cfg.Telemetry)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, flush(ctx, tel)) }()
+	db, err := database.Open(cfg.Database)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	s := &service{cfg: cfg, tel: tel, db: db, tables: database.NewTables(db, cfg.Database, tel.Log, migrations...)}
+	g := run.NewGroup(ctx)
+	g.Start("ops", func(ctx context.Context) error {
+		return ops.Serve(ctx, cfg.Run.OpsAddr(), tel.Handler(),
+			ops.Check{Name: "database", Probe: db.Ready},
+			ops.Check{Name: "tables", Probe: s.tables.Ready},
+			ops.Check{Name: "events", Probe: s.eventsFlow})
+	})
+	g.Start("service", s.run)
+	return g.Wait()
+}
+
+// service is what the parts of Run share.
+type service struct {
+	cfg    Config
+	tel    *telemetry.Telemetry
+	db     *database.DB
+	tables *database.Tables
+
+	events atomic.Pointer[func() error] // how the relay and the consumers are
+	flowed atomic.Bool                  // they were well once
+}
+
+// run wires the service by hand, top to bottom. It stops from the bottom up: the door first, the relay last, so that what
+// was done at the end is announced too.
+func (s *service) run(ctx context.Context) (err error) {
+	if err := s.tables.Await(ctx); err != nil {
+		return err
+	}
+	cfg, tel := s.cfg, s.tel
+	books, err := store.Open(s.db)
+	if err != nil {
+		return err
+	}
+	writer := kafka.NewWriter(cfg.Kafka)
+	defer func() { err = errors.Join(err, writer.Close()) }()
+	relay := outbox.NewRelay(outbox.RelayConfig{
+		DB: s.db, Sender: writer, Source: "order-api", Config: cfg.Outbox, Log: tel.Log, Meter: tel.Meter,
+	})
+	keeper, closeGate, err := openGate(cfg.Gate, books, tel)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeGate()) }()
+	committer, err := accept.New(accept.Config{
+		Books: books, Gate: keeper, Committers: cfg.Committers, Queue: cfg.Queue, Wake: relay.Wake, Log: tel.Log, Meter: tel.Meter,
+	})
+	if err != nil {
+		return err
+	}
+	listen, check, err := s.consumers(ctx, books, keeper, relay)
+	if err != nil {
+		return err
+	}
+	s.watch(relay.Health, listen.Health, check.Health)
+	conns, closeConns, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeConns()) }()
+	verifier, err := auth.New(ctx, cfg.Auth)
+	if err != nil {
+		return err
+	}
+	door, err := httpapi.New(httpapi.Config{
+		Orders: committer, Books: books, Verifier: verifier, Inventory: stockv1.NewInventoryServiceClient(conns[0]),
+		Points: pointsv1.NewPointsServiceClient(conns[1]), Logistics: shipmentv1.NewLogisticsServiceClient(conns[2]),
+		Freed: keeper.Changed, Wake: relay.Wake, Log: tel.Log, TrustCaptured: cfg.TrustCaptured, PaymentWindow: cfg.PaymentWindow,
+	})
+	if err != nil {
+		return err
+	}
+
+	g := run.NewGroup(ctx)
+	g.Start("relay", relay.Run)
+	g.Start("order-api group", s.onceTopicsExist(listen.Run))
+	g.Start("order-state-check group", s.onceTopicsExist(check.Run))
+	g.Start("gate", keeper.Run)
+	g.Start("sweeper", sweeper{expire: books.Expire, changed: keeper.Changed, wake: relay.Wake, log: tel.Log}.run)
+	g.Start("committer", committer.Run)
+	g.Start("http", func(ctx context.Context) error { return httpapi.Serve(ctx, cfg.Run.Addr(), door) })
+	g.Start("streams", door.Run)
+	return g.Wait()
+}
+
+// consumers are the two groups: one hears what the other services say, the other checks what this one said.
+func (s *service) consumers(ctx context.Context, books *store.Store, keeper keeper, relay *outbox.Relay) (listen, check *kafka.Consumer, err error) {
+	checker, err := newChecker(books, s.tel.Log, s.tel.Meter)
+	if err != nil {
+		return nil, nil, err
+	}
+	freed := newFreed()
+	ctx = context.WithoutCancel(ctx) // a batch that was committed is told also while the service stops
+	listen = s.consumer(event.OrderAPI, listener{books, freed}.handle, func() {
+		relay.Wake()
+		if skus := freed.take(); len(skus) > 0 {
+			keeper.Changed(ctx, skus...)
+		}
+	}, event.StockChanges, event.ShipmentChanges, event.PointsChanges)
+	check = s.consumer(event.OrderStateCheck, checker.handle, relay.Wake, event.OrderStatusChanges)
+	return listen, check, nil
+}
+
+func (s *service) consumer(group string, handle kafka.Handler, afterCommit func(), topics ...string) *kafka.Consumer {
+	return kafka.NewConsumer(kafka.ConsumerConfig{
+		Group: group, Topics: topics, Handle: handle, DB: s.db, Kafka: s.cfg.Kafka,
+		Log: s.tel.Log, Meter: s.tel.Meter, Tracer: s.tel.Tracer, AfterCommit: afterCommit,
+	})
+}
+
+// onceTopicsExist waits for an absent Kafka beside the door: an order needs none.
+func (s *service) onceTopicsExist(consume func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := kafka.EnsureTopics(ctx, s.cfg.Kafka, event.Topics(), event.Groups()); err != nil {
+			return err
+		}
+		return consume(ctx)
+	}
+}
+
+// keeper is a gate with all that the service does to it.
+type keeper interface {
+	Take(ctx context.Context, op string, lines []order.Line) gate.Ticket
+	GiveBack(ctx context.Context, t gate.Ticket)
+	Changed(ctx context.Context, skus ...string)
+	Run(ctx context.Context) error
+}
+
+func openGate(cfg gate.Config, books *store.Store, tel *telemetry.Telemetry) (k keeper, closeGate func() error, err error) {
+	if cfg.Kind == gate.KindOff {
+		return gate.Off{}, func() error { return nil }, nil
+	}
+	client := gate.Open(cfg)
+	k, err = gate.New(client, books, gate.Observers{Log: tel.Log, Meter: tel.Meter})
+	return k, client.Close, err
+}
+
+func (s *service) watch(parts ...func() error) {
+	probe := func() error {
+		var err error
+		for _, health := range parts {
+			err = errors.Join(err, health())
+		}
+		return err
+	}
+	s.events.Store(&probe)
+}
+
+// eventsFlow is asked until it says yes for the first time. Later, orders are taken while Kafka is away: a replica that
+// was taken out of service for it would stop the sale. Lag and the alarms on it tell of that.
+func (s *service) eventsFlow(context.Context) error {
+	if s.flowed.Load() {
+		return nil
+	}
+	probe := s.events.Load()
+	if probe == nil {
+		return errors.New("the relay and the consumers have not started")
+	}
+	if err := (*probe)(); err != nil {
+		return err
+	}
+	s.flowed.Store(true)
+	return nil
+}
+
+// dial prepares the ways to the services that answer people's questions.
+func (s *service) dial() (conns [3]*grpc.ClientConn, closeAll func() error, err error) {
+	closeAll = func() (err error) {
+		for _, c := range conns {
+			if c != nil {
+				err = errors.Join(err, c.Close())
+			}
+		}
+		return err
+	}
+	for i, addr := range []string{s.cfg.InventoryAddr, s.cfg.PointsAddr, s.cfg.LogisticsAddr} {
+		if conns[i], err = rpc.Dial(addr, s.tel); err != nil {
+			return conns, closeAll, errors.Join(err, closeAll())
+		}
+	}
+	return conns, closeAll, nil
+}
+
+// flush sends what telemetry still holds, by a clock of its own: ctx is over by then.
+func flush(ctx context.Context, tel *telemetry.Telemetry) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return tel.Shutdown(ctx)
+}
