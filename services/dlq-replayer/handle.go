@@ -1,0 +1,86 @@
+package dlqreplayer
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/floodgate-dev/floodgate/pkg/database"
+	"github.com/floodgate-dev/floodgate/pkg/kafka"
+	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/letter"
+	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/store"
+)
+
+// collect stores a batch of dead letters. It is a kafka.Handler. It takes every record, whoever wrote it: what cannot be
+// stored now is waited for and never skipped.
+func collect(ctx context.Context, tx *database.Tx, records []kafka.Record) ([]bool, error) {
+	letters := make([]letter.Letter, len(records))
+	for i, record := range records {
+		letters[i] = read(record)
+	}
+	return store.CollectTx(ctx, tx, letters)
+}
+
+// read is the letter that a record of a dead-letter topic is.
+func read(record kafka.Record) letter.Letter {
+	dead := kafka.ParseDeadLetter(record)
+	l := letter.Letter{
+		Group: dead.Group, EventID: fit(dead.EventID()), Type: fit(dead.Type()), Raw: dead.Undecodable, Topic: dead.Topic,
+		Partition: dead.Partition, Offset: dead.Offset, Key: dead.Key, Value: dead.Value, Omitted: dead.OmittedBytes,
+		Last: letter.Failure{Attempts: dead.Attempts, FirstMS: dead.FirstFailedMS, LastMS: dead.LastFailedMS, Kind: dead.ErrorKind, Error: dead.Error},
+	}
+	for _, h := range dead.Headers {
+		l.Headers = append(l.Headers, letter.Header(h))
+	}
+	if dead.WithoutOrigins {
+		readOthers(&l, record)
+	}
+	l.Last.Topic, l.Last.Partition, l.Last.Offset = l.Topic, l.Partition, l.Offset
+	if l.Last.LastMS == 0 {
+		l.Last.LastMS = record.Time.UnixMilli()
+	}
+	if l.Last.FirstMS == 0 {
+		l.Last.FirstMS = l.Last.LastMS
+	}
+	l.ID = letter.Identify(l)
+	l.Cause = letter.Cause(l.Group, l.Last.Kind, l.Last.Error)
+	return l
+}
+
+// others are the headers in which other tools say the same, the most trusted first.
+var others = struct{ group, topic, partition, offset, kind, message []string }{
+	group:     []string{"__dlq.errors.group", "kafka_dlt-original-consumer-group"},
+	topic:     []string{"__dlq.errors.topic", "kafka_dlt-original-topic"},
+	partition: []string{"__dlq.errors.partition"},
+	offset:    []string{"__dlq.errors.offset"},
+	kind:      []string{"__dlq.errors.exception.class.name", "kafka_dlt-exception-fqcn"},
+	message:   []string{"__dlq.errors.message", "__dlq.errors.exception.message", "kafka_dlt-exception-message"},
+}
+
+// readOthers fills in what another tool's headers say. Spring writes its numbers as big-endian bytes, which are read by
+// nobody here: the place is then that of the dead letter itself, which names it as well.
+func readOthers(l *letter.Letter, record kafka.Record) {
+	first := func(names []string) string {
+		for _, name := range names {
+			if value := record.Header(name); value != "" {
+				return fit(value)
+			}
+		}
+		return ""
+	}
+	l.Group, l.Last.Kind, l.Last.Error = first(others.group), first(others.kind), first(others.message)
+	if topic := first(others.topic); topic != "" {
+		l.Topic = topic
+	}
+	if partition, err := strconv.ParseInt(first(others.partition), 10, 32); err == nil && partition >= 0 {
+		l.Partition = int(partition)
+	}
+	if offset, err := strconv.ParseInt(first(others.offset), 10, 64); err == nil && offset >= 0 {
+		l.Offset = offset
+	}
+}
+
+// fit makes a header's text fit for a text column; what had to go is still in the header itself.
+func fit(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "�"), "�")
+}

@@ -1,0 +1,64 @@
+-- +goose Up
+
+-- What groups gave up, as it came. One row for each (group, event); for records without an event that can be read, each
+-- (group, place). Bytes are bytea: no letter can stop the one who stores it.
+CREATE TABLE letters (
+    seq            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- the order of arrival, for pages
+    id             text   NOT NULL UNIQUE,
+    consumer_group text   NOT NULL,
+    event_id       text   NOT NULL,
+    event_type     text   NOT NULL,
+    raw            boolean NOT NULL,
+    topic          text   NOT NULL,
+    partition      int    NOT NULL,
+    record_offset  bigint NOT NULL,
+    key            bytea,
+    value          bytea,
+    headers        bytea  NOT NULL,
+    omitted_bytes  bigint NOT NULL,
+    state          text   NOT NULL,
+    deaths         int    NOT NULL,
+    cause          text   NOT NULL,
+    attempts       int    NOT NULL,
+    first_failed_at bigint NOT NULL,
+    last_failed_at bigint NOT NULL,
+    error_kind     text   NOT NULL,
+    error          text   NOT NULL,
+    collected_at   bigint NOT NULL
+);
+CREATE INDEX letters_by_state ON letters (state, seq DESC);
+CREATE INDEX letters_by_cause ON letters (cause, state, seq DESC);
+CREATE INDEX letters_by_failure ON letters (cause, last_failed_at);
+
+-- Every death of a letter. The place and the time name it, so that one which is told twice counts once.
+CREATE TABLE failures (
+    letter          text   NOT NULL,
+    topic           text   NOT NULL,
+    partition       int    NOT NULL,
+    record_offset   bigint NOT NULL,
+    last_failed_at  bigint NOT NULL,
+    first_failed_at bigint NOT NULL,
+    attempts        int    NOT NULL,
+    error_kind      text   NOT NULL,
+    error           text   NOT NULL,
+    PRIMARY KEY (letter, topic, partition, record_offset, last_failed_at)
+);
+
+-- What letters died of. dead is how many of them are dead now, kept by the transactions that change it.
+CREATE TABLE causes (
+    id             text   PRIMARY KEY,
+    consumer_group text   NOT NULL,
+    error_kind     text   NOT NULL,
+    message        text   NOT NULL,
+    dead           bigint NOT NULL,
+    first_seen_at  bigint NOT NULL,
+    last_seen_at   bigint NOT NULL,
+    newest         text   NOT NULL, -- letter
+    note           text   NOT NULL DEFAULT '',
+    muted          boolean NOT NULL DEFAULT false
+);
+
+-- +goose Down
+DROP TABLE causes;
+DROP TABLE failures;
+DROP TABLE letters;
