@@ -1,0 +1,5 @@
+package lonely
+
+import (
+	_ "github.com/floodgate-dev/floodgate/pkg/lonely"
+)

@@ -1,0 +1,5 @@
+package a
+
+import (
+	_ "github.com/gin-gonic/gin/binding"
+)

@@ -1,0 +1,6 @@
+package httpapi
+
+import (
+	_ "github.com/gin-gonic/gin"
+	_ "gorm.io/gorm/clause"
+)

@@ -1,0 +1,5 @@
+package config
+
+import (
+	_ "github.com/spf13/viper"
+)

@@ -1,0 +1,5 @@
+package kafka
+
+import (
+	_ "github.com/segmentio/kafka-go"
+)

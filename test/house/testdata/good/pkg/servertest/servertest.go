@@ -1,0 +1,5 @@
+package servertest
+
+import (
+	_ "github.com/floodgate-dev/floodgate/pkg/config"
+)

@@ -1,0 +1,5 @@
+package event
+
+import (
+	_ "google.golang.org/protobuf/proto"
+)

@@ -1,0 +1,7 @@
+package main
+
+import (
+	_ "github.com/floodgate-dev/floodgate/services/a"
+)
+
+func main() {}

@@ -1,0 +1,6 @@
+package rules
+
+import (
+	_ "errors"
+	_ "net/url"
+)

@@ -1,0 +1,5 @@
+package rules
+
+import (
+	_ "pgregory.net/rapid"
+)

@@ -1,0 +1,5 @@
+package httpapi
+
+import (
+	_ "github.com/gin-gonic/gin"
+)

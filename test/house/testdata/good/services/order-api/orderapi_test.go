@@ -1,0 +1,5 @@
+package orderapi
+
+import (
+	_ "github.com/floodgate-dev/floodgate/pkg/servertest"
+)

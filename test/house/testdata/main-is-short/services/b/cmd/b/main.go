@@ -1,0 +1,20 @@
+package main
+
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+// A line too many.
+func main() {}

@@ -1,0 +1,3 @@
+package store
+
+const move = `UPDATE orders SET status = $1`

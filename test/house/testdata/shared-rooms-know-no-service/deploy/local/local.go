@@ -1,0 +1,5 @@
+package local
+
+import (
+	_ "github.com/floodgate-dev/floodgate/test/books"
+)

@@ -1,0 +1,6 @@
+package kafka
+
+import (
+	_ "github.com/floodgate-dev/floodgate/pkg/outbox"
+	_ "github.com/floodgate-dev/floodgate/proto/event"
+)

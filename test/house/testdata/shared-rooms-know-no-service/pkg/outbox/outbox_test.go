@@ -1,0 +1,5 @@
+package outbox
+
+import (
+	_ "github.com/floodgate-dev/floodgate/services/a"
+)

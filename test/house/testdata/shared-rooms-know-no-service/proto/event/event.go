@@ -1,0 +1,5 @@
+package event
+
+import (
+	_ "github.com/floodgate-dev/floodgate/pkg/kafka"
+)

@@ -1,0 +1,59 @@
+package suite
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Services are the processes that make a suite, in the order in which they start.
+var Services = []string{"inventory", "points", "logistics", "dlq-replayer", "order-api"}
+
+// bin is where this test binary's service binaries lie.
+var bin string
+
+// Main builds every service with the race detector, runs the tests against those, and removes them again:
+//
+//	func TestMain(m *testing.M) { suite.Main(m) }
+func Main(m *testing.M) {
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "suite:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func buildAndRun(m *testing.M) (code int, err error) {
+	if bin, err = os.MkdirTemp("", "floodgate-bin-"); err != nil {
+		return 1, err
+	}
+	defer func() { _ = os.RemoveAll(bin) }() // a folder of the system's temporary ones
+	for _, part := range append([]string{"../../deploy/local/cmd/floodgate"}, mains()...) {
+		build := exec.Command("go", "build", "-race", "-o", bin+string(filepath.Separator), ".")
+		build.Dir = part
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("build %s: %w\n%s", part, err, out)
+		}
+	}
+	return m.Run(), nil
+}
+
+func mains() []string {
+	var dirs []string
+	for _, name := range Services {
+		dirs = append(dirs, filepath.Join("../../services", name, "cmd", name))
+	}
+	return dirs
+}
+
+// Binary is the path of a program that Main built.
+func Binary(tb testing.TB, name string) string {
+	tb.Helper()
+	if bin == "" {
+		tb.Fatal("the package's tests need func TestMain(m *testing.M) { suite.Main(m) }")
+	}
+	return filepath.Join(bin, name)
+}
