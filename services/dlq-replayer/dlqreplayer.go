@@ -1,4 +1,5 @@
-// Package dlqreplayer collects what consumer groups gave up and shows operators what died, where and of what.
+// Package dlqreplayer collects what consumer groups gave up, shows operators what died, where and of what, and sends letters
+// back to the one group that failed, which says of each what became of it.
 package dlqreplayer
 
 import (
@@ -26,20 +27,36 @@ type Config struct {
 	Run       run.Config       `mapstructure:",squash"`
 	Database  database.Config  `mapstructure:",squash"`
 	Kafka     kafka.Config     `mapstructure:",squash"`
+	Outbox    outbox.Config    `mapstructure:",squash"`
 	Auth      auth.Config      `mapstructure:",squash"`
 	Telemetry telemetry.Config `mapstructure:",squash"`
+
+	// AnswerTimeout is how long a group may take to say what became of a letter.
+	AnswerTimeout time.Duration `mapstructure:"answer_timeout"`
+	// Retention is how long a letter stays after its newest death.
+	Retention time.Duration `mapstructure:"retention"`
+	// RetentionWarning is how long before that the log says so.
+	RetentionWarning time.Duration `mapstructure:"retention_warning"`
 }
 
 // Defaults are the settings of a service that was told nothing; it still needs its database's DSN and a key for tokens.
 func Defaults() Config {
 	return Config{
-		Run: run.Defaults(8085, 9184), Database: database.Defaults(), Kafka: kafka.Defaults(), Telemetry: telemetry.Defaults(),
+		Run: run.Defaults(8085, 9184), Database: database.Defaults(), Kafka: kafka.Defaults(), Outbox: outbox.Defaults(),
+		Telemetry: telemetry.Defaults(), AnswerTimeout: 30 * time.Second, Retention: 90 * 24 * time.Hour, RetentionWarning: 7 * 24 * time.Hour,
 	}
 }
 
 // Check says what is wrong with c, all at once; nil when nothing is.
 func (c Config) Check() []string {
-	return slices.Concat(c.Run.Check(), c.Database.Check(), c.Kafka.Check(), c.Auth.Check(), c.Telemetry.Check())
+	var own []string
+	if c.AnswerTimeout < 100*time.Millisecond || c.AnswerTimeout > time.Hour {
+		own = append(own, "answer_timeout is 100ms to 1h")
+	}
+	if c.Retention < time.Hour || c.RetentionWarning < 0 || c.RetentionWarning >= c.Retention {
+		own = append(own, "retention is at least 1h, and retention_warning less than it")
+	}
+	return slices.Concat(c.Run.Check(), c.Database.Check(), c.Kafka.Check(), c.Outbox.Check(), c.Auth.Check(), c.Telemetry.Check(), own)
 }
 
 // Command is the service's command line: the server's words, and an operator's.
@@ -84,11 +101,18 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	tables := database.NewTables(db, cfg.Database, tel.Log, migrations...)
+	letters := store.Store{DB: db}
+	writer := kafka.NewWriter(cfg.Kafka)
+	defer func() { err = errors.Join(err, writer.Close()) }()
+	relay := outbox.NewRelay(outbox.RelayConfig{
+		DB: db, Sender: writer, Source: "dlq-replayer", Config: cfg.Outbox, Log: tel.Log, Meter: tel.Meter,
+	})
+	jobs := driver{letters, store.Drive{Groups: event.Groups(), Answer: cfg.AnswerTimeout}, relay.Wake, tel.Log}
 	collector := kafka.NewConsumer(kafka.ConsumerConfig{
-		Group: event.DLQReplayer, Topics: []string{kafka.DeadLetters, kafka.RawErrors}, Handle: collect, Keep: true, DB: db,
+		Group: event.DLQReplayer, Topics: []string{kafka.DeadLetters, kafka.RawErrors, kafka.ReplayOutcomes}, Handle: handle, Keep: true, DB: db,
 		Kafka: cfg.Kafka, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
 	})
-	door := httpapi.New(httpapi.Config{Letters: store.Store{DB: db}, Verifier: verifier, Log: tel.Log})
+	door := httpapi.New(httpapi.Config{Letters: letters, Groups: event.Groups(), Verifier: verifier, Log: tel.Log})
 
 	g := run.NewGroup(ctx)
 	g.Start("ops", func(ctx context.Context) error {
@@ -107,6 +131,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			}
 			return collector.Run(ctx)
 		})
+		g.Start("relay", relay.Run)
+		g.Start("jobs", jobs.Run)
+		g.Start("retention", expire{letters, cfg.Retention, cfg.RetentionWarning, tel.Log}.Run)
 		g.Start("http", func(ctx context.Context) error { return httpapi.Serve(ctx, cfg.Run.Addr(), door) })
 		return nil
 	})

@@ -11,8 +11,36 @@ import (
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/store"
 )
 
-// collect stores a batch of dead letters. It is a kafka.Handler. It takes every record, whoever wrote it: what cannot be
-// stored now is waited for and never skipped.
+// handle is a kafka.Handler for dead letters and for what became of those that were sent back.
+func handle(ctx context.Context, tx *database.Tx, records []kafka.Record) ([]bool, error) {
+	if records[0].Topic == kafka.ReplayOutcomes { // a batch is of one topic
+		return hear(ctx, tx, records)
+	}
+	return collect(ctx, tx, records)
+}
+
+// hear notes outcomes. A record that is none, whoever wrote it, changes nothing.
+func hear(ctx context.Context, tx *database.Tx, records []kafka.Record) ([]bool, error) {
+	changed := make([]bool, len(records))
+	var outcomes []kafka.Outcome
+	var at []int
+	for i, record := range records {
+		if o, err := kafka.ParseOutcome(record); err == nil {
+			outcomes, at = append(outcomes, o), append(at, i)
+		}
+	}
+	if len(outcomes) == 0 {
+		return changed, nil
+	}
+	news, err := store.HearTx(ctx, tx, outcomes)
+	for i, fresh := range news {
+		changed[at[i]] = fresh
+	}
+	return changed, err
+}
+
+// collect stores a batch of dead letters. It takes every record, whoever wrote it: what cannot be stored now is waited for
+// and never skipped.
 func collect(ctx context.Context, tx *database.Tx, records []kafka.Record) ([]bool, error) {
 	letters := make([]letter.Letter, len(records))
 	for i, record := range records {
@@ -43,6 +71,9 @@ func read(record kafka.Record) letter.Letter {
 		l.Last.FirstMS = l.Last.LastMS
 	}
 	l.ID = letter.Identify(l)
+	for _, text := range []*string{&l.Group, &l.Topic, &l.Type, &l.EventID, &l.Last.Kind} {
+		*text = clamp(*text)
+	}
 	l.Cause = letter.Cause(l.Group, l.Last.Kind, l.Last.Error)
 	return l
 }
@@ -83,4 +114,14 @@ func readOthers(l *letter.Letter, record kafka.Record) {
 // fit makes a header's text fit for a text column; what had to go is still in the header itself.
 func fit(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "�"), "�")
+}
+
+// maxWord is how many bytes of a word from a header are kept for searching: an index takes no more. The header has it all.
+const maxWord = 300
+
+func clamp(word string) string {
+	if len(word) > maxWord {
+		return strings.ToValidUTF8(word[:maxWord], "")
+	}
+	return word
 }

@@ -213,8 +213,8 @@ func TestManyLettersAreFewCauses(t *testing.T) {
 				b.Errorf("cause %+v, want 400 letters", c)
 			}
 		}
-		must(b.T, b.NoteCause(b.Context(), causes[0].ID, "known", true))
-		if err := b.NoteCause(b.Context(), "none", "x", false); err == nil {
+		must(b.T, b.NoteCause(b.Context(), causes[0].ID, "known", true, "ann"))
+		if err := b.NoteCause(b.Context(), "none", "x", false, "ann"); err == nil {
 			b.Error("a cause that is not there was noted")
 		}
 		var seen int

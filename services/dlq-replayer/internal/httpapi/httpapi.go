@@ -1,10 +1,12 @@
-// Package httpapi is the door of dlq-replayer: what operators and viewers may read and say about dead letters.
+// Package httpapi is the door of dlq-replayer: what operators and viewers may read of dead letters and do about them.
 //
-// It promises that nobody without a role sees anything, and that a letter's bytes arrive as they are, whatever they hold.
+// It promises that nobody without a role sees anything, that a letter's bytes arrive as they are, whatever they hold, and
+// that whatever is done stands in the audit.
 package httpapi
 
 import (
 	"context"
+	_ "embed" // openapi.yaml
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,11 +16,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/floodgate-dev/floodgate/pkg/auth"
 	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/pkg/run"
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/letter"
+	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/replay"
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/store"
 )
 
@@ -34,14 +38,6 @@ const (
 	maxNote = 2000 // characters
 )
 
-// letters is what the door shows.
-type letters interface {
-	Causes(ctx context.Context, all bool) ([]store.Cause, error)
-	NoteCause(ctx context.Context, id, note string, muted bool) error
-	Letters(ctx context.Context, q store.Query) (page []letter.Letter, next string, err error)
-	Letter(ctx context.Context, id string) (letter.Letter, []letter.Failure, error)
-}
-
 // verifier believes tokens, or not.
 type verifier interface {
 	Verify(ctx context.Context, token string) (auth.Caller, error)
@@ -49,24 +45,66 @@ type verifier interface {
 
 // Config is what the door stands on.
 type Config struct {
-	Letters  letters
+	Letters  store.Store
+	Groups   []string // that letters may be sent back to
 	Verifier verifier
 	Log      *slog.Logger
 }
 
 type server struct{ Config }
 
+// route is one verb of the API. A handler's answer is sent as JSON, unless the handler wrote one itself and returns nil.
+type route struct {
+	pattern string
+	role    string
+	handle  func(w http.ResponseWriter, r *http.Request, who auth.Caller) (any, error)
+}
+
+// routes are all verbs of the API.
+func (s server) routes() []route {
+	return []route{
+		{"GET /api/v1/causes", roleViewer, s.causes},
+		{"PATCH /api/v1/causes/{id}", roleOperator, s.noteCause},
+		{"GET /api/v1/letters", roleViewer, s.list},
+		{"GET /api/v1/letters/{id}", roleViewer, s.show},
+		{"GET /api/v1/letters/export", roleOperator, s.export},
+		{"POST /api/v1/letters/import", roleOperator, s.imports},
+		{"POST /api/v1/letters/patch", roleOperator, s.patch},
+		{"POST /api/v1/letters/discard", roleOperator, s.decide("discard")},
+		{"POST /api/v1/letters/quarantine", roleOperator, s.decide("quarantine")},
+		{"POST /api/v1/letters/restore", roleOperator, s.decide("restore")},
+		{"POST /api/v1/letters/{id}/edit", roleOperator, s.edit},
+		{"POST /api/v1/letters/{id}/original", roleOperator, s.original},
+		{"GET /api/v1/jobs", roleViewer, s.jobs},
+		{"POST /api/v1/jobs", roleOperator, s.createJob},
+		{"GET /api/v1/jobs/{id}", roleViewer, s.job},
+		{"GET /api/v1/jobs/{id}/letters", roleViewer, s.jobLetters},
+		{"GET /api/v1/jobs/{id}/events", roleViewer, s.jobEvents},
+		{"POST /api/v1/jobs/{id}/pause", roleOperator, s.act(replay.Stop)},
+		{"POST /api/v1/jobs/{id}/resume", roleOperator, s.act(replay.Resume)},
+		{"POST /api/v1/jobs/{id}/cancel", roleOperator, s.act(replay.Cancel)},
+		{"GET /api/v1/audit", roleViewer, s.audit},
+		{"GET /api/v1/audit/verify", roleViewer, s.verifyAudit},
+	}
+}
+
 // New is the door as an http.Handler.
 func New(cfg Config) http.Handler {
 	s := server{cfg}
 	mux := http.NewServeMux()
-	mux.Handle("GET /api/v1/causes", s.to(roleViewer, s.causes))
-	mux.Handle("PATCH /api/v1/causes/{id}", s.to(roleOperator, s.noteCause))
-	mux.Handle("GET /api/v1/letters", s.to(roleViewer, s.list))
-	mux.Handle("GET /api/v1/letters/{id}", s.to(roleViewer, s.show))
+	for _, route := range s.routes() {
+		mux.Handle(route.pattern, s.to(route))
+	}
+	mux.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(openAPI) // the caller left
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, store.ErrNotFound) })
 	return mux
 }
+
+//go:embed openapi.yaml
+var openAPI []byte
 
 // Serve opens the door at addr until ctx ends; nil then.
 func Serve(ctx context.Context, addr string, door http.Handler) error {
@@ -92,24 +130,41 @@ type invalid string
 
 func (i invalid) Error() string { return string(i) }
 
-// to lets callers with the role pass, and operators; it answers with what handle returns.
-func (s server) to(role string, handle func(r *http.Request, who auth.Caller) (any, error)) http.Handler {
+// to lets callers with the route's role pass, and operators.
+func (s server) to(route route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := s.admit(r, role)
+		who, err := s.admit(r, route.role)
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		answer, err := handle(r, who)
-		if err != nil {
-			s.fail(w, r, err)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		_ = json.NewEncoder(w).Encode(answer) // the caller left
+		answer, err := route.handle(w, r, who)
+		switch {
+		case err != nil:
+			s.fail(w, r, err)
+		case answer != nil:
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(answer) // the caller left
+		}
 	})
+}
+
+// body reads a request's JSON, of at most limit bytes.
+func body(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return err
+		}
+		return invalid("the body is not the JSON that is asked for: " + err.Error())
+	}
+	if d.More() {
+		return invalid("the body has more than one JSON value")
+	}
+	return nil
 }
 
 func (s server) admit(r *http.Request, role string) (auth.Caller, error) {
@@ -138,6 +193,7 @@ type problem struct {
 func (s server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, code, detail := http.StatusInternalServerError, "internal", "this was logged"
 	var refusal invalid
+	var large *http.MaxBytesError
 	switch {
 	case errors.Is(err, auth.ErrUnauthenticated):
 		status, code, detail = http.StatusUnauthorized, "unauthenticated", "send Authorization: Bearer with a token that is signed, in time and meant for this service"
@@ -148,6 +204,12 @@ func (s server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status, code, detail = http.StatusNotFound, "not-found", "there is no such thing here"
 	case errors.Is(err, store.ErrCursor):
 		status, code, detail = http.StatusBadRequest, "malformed-request", store.ErrCursor.Error()
+	case errors.As(err, &large):
+		status, code, detail = http.StatusRequestEntityTooLarge, "too-large", fmt.Sprintf("a body here has at most %d bytes", large.Limit)
+	case errors.Is(err, replay.ErrIllegal), errors.Is(err, store.ErrBusy):
+		status, code, detail = http.StatusConflict, "illegal-move", err.Error()
+	case errors.Is(err, store.ErrNothing), errors.Is(err, store.ErrTooMany), errors.Is(err, store.ErrAmbigue):
+		status, code, detail = http.StatusUnprocessableEntity, "invalid-request", err.Error()
 	case errors.As(err, &refusal):
 		status, code, detail = http.StatusUnprocessableEntity, "invalid-request", refusal.Error()
 	case errors.Is(err, auth.ErrKeysAway), database.Unavailable(err), database.Retryable(err):
@@ -163,7 +225,7 @@ func (s server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	})
 }
 
-func (s server) causes(r *http.Request, _ auth.Caller) (any, error) {
+func (s server) causes(_ http.ResponseWriter, r *http.Request, _ auth.Caller) (any, error) {
 	all, err := s.Letters.Causes(r.Context(), r.URL.Query().Get("all") == "true")
 	if err != nil {
 		return nil, err
@@ -177,23 +239,21 @@ func (s server) causes(r *http.Request, _ auth.Caller) (any, error) {
 	return out, nil
 }
 
-func (s server) noteCause(r *http.Request, _ auth.Caller) (any, error) {
+func (s server) noteCause(w http.ResponseWriter, r *http.Request, who auth.Caller) (any, error) {
 	var in struct {
 		Note  string `json:"note"`
 		Muted bool   `json:"muted"`
 	}
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil {
-		return nil, invalid("send {\"note\":\"…\",\"muted\":true|false}")
+	if err := body(w, r, maxBody, &in); err != nil {
+		return nil, err
 	}
 	if len([]rune(in.Note)) > maxNote || strings.ContainsRune(in.Note, 0) {
 		return nil, invalid(fmt.Sprintf("a note has at most %d characters, none of them NUL", maxNote))
 	}
-	return in, s.Letters.NoteCause(r.Context(), r.PathValue("id"), in.Note, in.Muted)
+	return in, s.Letters.NoteCause(r.Context(), r.PathValue("id"), in.Note, in.Muted, who.Subject)
 }
 
-func (s server) list(r *http.Request, _ auth.Caller) (any, error) {
+func (s server) list(_ http.ResponseWriter, r *http.Request, _ auth.Caller) (any, error) {
 	q, err := queryOf(r)
 	if err != nil {
 		return nil, err
@@ -212,48 +272,88 @@ func (s server) list(r *http.Request, _ auth.Caller) (any, error) {
 	return out, nil
 }
 
-// queryOf reads the filters; a parameter that is no filter is refused, so that a typing error does not select all.
-func queryOf(r *http.Request) (store.Query, error) {
-	q := store.Query{Limit: 50}
+// queryOf reads a page's filters from the address; a parameter that is no filter is refused, so that a typing error does
+// not select all.
+func queryOf(r *http.Request) (q store.Query, err error) {
+	q.Limit = 50
+	filters := map[string]string{}
 	for name, values := range r.URL.Query() {
-		value := values[len(values)-1]
-		switch name {
-		case "cause":
-			q.Cause = value
-		case "group":
-			q.Group = value
-		case "topic":
-			q.Topic = value
-		case "type":
-			q.Type = value
-		case "kind":
-			q.Kind = value
+		switch value := values[len(values)-1]; name {
 		case "cursor":
 			q.Cursor = value
-		case "state":
-			if q.State = letter.State(value); !q.State.Known() {
-				return q, invalid("state is dead, discarded or applied")
-			}
 		case "limit":
-			n, err := strconv.Atoi(value)
-			if err != nil || n < 1 || n > 500 {
+			if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 || q.Limit > 500 {
 				return q, invalid("limit is a number from 1 to 500")
 			}
-			q.Limit = n
 		default:
-			return q, invalid(fmt.Sprintf("%q is no filter: there are cause, group, topic, type, kind, state, limit and cursor", name))
+			filters[name] = value
 		}
-		if strings.ContainsRune(value, 0) {
-			return q, invalid(name + " holds a NUL")
+	}
+	return filtered(q, filters)
+}
+
+// filtered adds filters to q. Each is what the address and a selection's filter call it.
+func filtered(q store.Query, filters map[string]string) (store.Query, error) {
+	texts := map[string]*string{
+		"cause": &q.Cause, "group": &q.Group, "topic": &q.Topic, "type": &q.Type, "kind": &q.Kind, "key": &q.Key, "text": &q.Text,
+	}
+	for name, value := range filters {
+		if strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
+			return q, invalid(name + " holds a NUL or bytes that are no text")
+		}
+		if value == "" {
+			continue
+		}
+		switch name {
+		case "state":
+			if q.State = letter.State(value); !q.State.Known() {
+				return q, invalid("state is dead, quarantined, discarded or applied")
+			}
+		case "after", "before":
+			at, err := time.Parse(time.RFC3339, value)
+			if err != nil {
+				return q, invalid(name + " is a time such as 2026-11-24T08:00:00Z")
+			}
+			if name == "after" {
+				q.After = at.UnixMilli()
+			} else {
+				q.Before = at.UnixMilli()
+			}
+		default:
+			into, known := texts[name]
+			if !known {
+				return q, invalid(fmt.Sprintf("%q is no filter: there are cause, group, topic, type, kind, key, text, state, after and before", name))
+			}
+			*into = value
 		}
 	}
 	return q, nil
 }
 
-func (s server) show(r *http.Request, who auth.Caller) (any, error) {
-	l, failures, err := s.Letters.Letter(r.Context(), r.PathValue("id"))
+func (s server) show(_ http.ResponseWriter, r *http.Request, who auth.Caller) (any, error) {
+	return s.whole(r.Context(), r.PathValue("id"), !who.Has(roleOperator))
+}
+
+// whole is all that is known of a letter.
+func (s server) whole(ctx context.Context, id string, masked bool) (wholeView, error) {
+	l, failures, err := s.Letters.Letter(ctx, id)
 	if err != nil {
-		return nil, err
+		return wholeView{}, err
 	}
-	return viewWhole(l, failures, !who.Has(roleOperator)), nil
+	replays, err := s.Letters.Replays(ctx, id)
+	if err != nil {
+		return wholeView{}, err
+	}
+	edits, err := s.Letters.Edits(ctx, id)
+	if err != nil {
+		return wholeView{}, err
+	}
+	v := viewWhole(l, failures, masked)
+	for _, r := range replays {
+		v.Replays = append(v.Replays, viewReplayed(r))
+	}
+	for _, e := range edits {
+		v.Edits = append(v.Edits, viewEdit(l.Type, e, masked))
+	}
+	return v, nil
 }

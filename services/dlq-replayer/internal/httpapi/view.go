@@ -56,12 +56,14 @@ type letterView struct {
 	ErrorKind     string       `json:"errorKind"`
 	Error         string       `json:"error"`
 	CollectedAt   time.Time    `json:"collectedAt"`
+	Revision      int          `json:"revision"`  // how often its value was mended
+	Rehearsed     int          `json:"rehearsed"` // the newest revision that a rehearsal found fit
 }
 
 func viewLetter(l letter.Letter) letterView {
 	return letterView{
 		l.ID, l.State, l.Group, l.Topic, l.Partition, l.Offset, l.EventID, l.Type, l.Raw, viewBytes(l.Key), l.Cause, l.Deaths,
-		l.Last.Attempts, moment(l.Last.FirstMS), moment(l.Last.LastMS), l.Last.Kind, l.Last.Error, moment(l.CollectedMS),
+		l.Last.Attempts, moment(l.Last.FirstMS), moment(l.Last.LastMS), l.Last.Kind, l.Last.Error, moment(l.CollectedMS), l.Revision, l.Rehearsed,
 	}
 }
 
@@ -77,6 +79,25 @@ type wholeView struct {
 	OmittedBytes int             `json:"omittedBytes,omitempty"`
 	TraceID      string          `json:"traceId,omitempty"`
 	Failures     []failureView   `json:"failures"`
+	Replays      []replayedView  `json:"replays"`
+	Edits        []editView      `json:"edits"`
+}
+
+// editView is one mending. Before and after are by the letter's type where they decode.
+type editView struct {
+	Revision int             `json:"revision"`
+	At       time.Time       `json:"at"`
+	By       string          `json:"by"`
+	Reason   string          `json:"reason"`
+	Before   json.RawMessage `json:"before,omitempty"`
+	After    json.RawMessage `json:"after,omitempty"`
+}
+
+func viewEdit(eventType string, e store.Edit, masked bool) editView {
+	v := editView{Revision: e.Revision, At: moment(e.AtMS), By: e.Who, Reason: e.Reason}
+	v.Before, _ = decoded(letter.Letter{Type: eventType, Value: e.Before}, masked) // what does not decode is left out
+	v.After, _ = decoded(letter.Letter{Type: eventType, Value: e.After}, masked)
+	return v
 }
 
 type headerView struct {
@@ -96,7 +117,7 @@ type failureView struct {
 }
 
 func viewWhole(l letter.Letter, failures []letter.Failure, masked bool) wholeView {
-	v := wholeView{letterView: viewLetter(l), Headers: []headerView{}, Value: viewBytes(l.Value), OmittedBytes: l.Omitted, Failures: []failureView{}}
+	v := wholeView{letterView: viewLetter(l), Headers: []headerView{}, Value: viewBytes(l.Value), OmittedBytes: l.Omitted, Failures: []failureView{}, Replays: []replayedView{}, Edits: []editView{}}
 	for _, h := range l.Headers {
 		v.Headers = append(v.Headers, headerView{strings.ToValidUTF8(h.Key, "�"), viewBytes(h.Value)})
 		if h.Key == "traceparent" {

@@ -11,8 +11,8 @@ import (
 
 // Header is one header of the record, bytes as they came.
 type Header struct {
-	Key   string
-	Value []byte
+	Key   string `json:"key"`
+	Value []byte `json:"value"`
 }
 
 // Letter is a record that a group gave up. Key, Value and Headers are the record's own, byte for byte; a nil Key or
@@ -39,18 +39,20 @@ type Letter struct {
 	Last   Failure // of its newest death
 
 	CollectedMS int64 // unix ms, by the replayer's database
+	Revision    int   // how often its value was mended; 0 is as it came
+	Rehearsed   int   // the newest revision that a rehearsal found fit to be applied
 }
 
 // Failure is one death of a letter. Times are unix ms by the consumer's database.
 type Failure struct {
-	Topic     string
-	Partition int
-	Offset    int64
-	Attempts  int
-	FirstMS   int64
-	LastMS    int64
-	Kind      string
-	Error     string
+	Topic     string `json:"topic"`
+	Partition int    `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Attempts  int    `json:"attempts"`
+	FirstMS   int64  `json:"firstFailedMs"`
+	LastMS    int64  `json:"lastFailedMs"`
+	Kind      string `json:"errorKind"`
+	Error     string `json:"error"`
 }
 
 // State is where a letter stands.
@@ -58,13 +60,14 @@ type State string
 
 // The states of a letter.
 const (
-	Dead      State = "dead"      // its effects are missing
-	Discarded State = "discarded" // somebody decided that nobody needs it
-	Applied   State = "applied"   // a replay applied it, or found that it was applied
+	Dead        State = "dead"        // its effects are missing
+	Quarantined State = "quarantined" // somebody set it aside: no job takes it until it is restored
+	Discarded   State = "discarded"   // somebody decided that nobody needs it
+	Applied     State = "applied"     // a replay applied it, or found that it was applied
 )
 
 // Known says that s is one of them.
-func (s State) Known() bool { return s == Dead || s == Discarded || s == Applied }
+func (s State) Known() bool { return s == Dead || s == Quarantined || s == Discarded || s == Applied }
 
 // Identify names a letter by what makes two deaths one letter: the group and the event; where there is no event that can
 // be read, the group and the place of the record.

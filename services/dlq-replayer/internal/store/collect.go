@@ -39,7 +39,7 @@ type standing struct {
 // CollectTx stores deaths: letters as they came, the failures of those that died before, and what they died of. It says
 // for each whether it was new.
 //
-// Law 6: failures, letters and causes are touched in this order, each sorted by key.
+// Law 6: failures, letters, causes and their minutes are touched in this order, each sorted by key.
 func CollectTx(ctx context.Context, tx *database.Tx, letters []letter.Letter) ([]bool, error) {
 	fresh, err := noteFailuresTx(ctx, tx, letters)
 	if err != nil {
@@ -66,7 +66,37 @@ func CollectTx(ctx context.Context, tx *database.Tx, letters []letter.Letter) ([
 	if err := writeTx(ctx, tx, stand); err != nil {
 		return nil, err
 	}
-	return changed, countTx(ctx, tx, stand, died)
+	if err := countTx(ctx, tx, stand, died); err != nil {
+		return nil, err
+	}
+	return changed, strikeTx(ctx, tx, died)
+}
+
+// minute is one minute of one cause.
+type minute struct {
+	cause string
+	at    int64
+}
+
+// strikeTx counts deaths by cause and minute.
+func strikeTx(ctx context.Context, tx *database.Tx, died []letter.Letter) error {
+	deaths := map[minute]int64{}
+	for _, l := range died {
+		deaths[minute{l.Cause, l.Last.LastMS / 60_000}]++
+	}
+	sorted := slices.SortedFunc(maps.Keys(deaths), func(a, b minute) int {
+		return cmp.Or(cmp.Compare(a.cause, b.cause), cmp.Compare(a.at, b.at))
+	})
+	v := database.NewValues(
+		col("cause", "text", sorted, func(m minute) string { return m.cause }),
+		col("minute", "bigint", sorted, func(m minute) int64 { return m.at }),
+		col("deaths", "bigint", sorted, func(m minute) int64 { return deaths[m] }))
+	_, err := tx.ExecValues(ctx, v, `INSERT INTO cause_minutes (cause, minute, deaths) SELECT v.cause, v.minute, v.deaths FROM v WHERE true
+		ON CONFLICT (cause, minute) DO UPDATE SET deaths = cause_minutes.deaths + excluded.deaths`)
+	if err != nil {
+		return fmt.Errorf("count the minutes of causes: %w", err)
+	}
+	return nil
 }
 
 // hear lets a letter die. The newest death says what it died of; an older one that is told late does not.

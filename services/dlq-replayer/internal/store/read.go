@@ -21,7 +21,7 @@ type Cause struct {
 	Kind     string
 	Message  string
 	Dead     int64 // letters that are dead now
-	LastHour int64 // letters whose newest death is less than an hour old
+	LastHour int64 // deaths of the last sixty minutes
 	FirstMS  int64
 	LastMS   int64
 	Newest   string // letter
@@ -33,7 +33,7 @@ type Cause struct {
 func (s Store) Causes(ctx context.Context, all bool) ([]Cause, error) {
 	rows, err := s.DB.QueryContext(ctx, `SELECT c.id, c.consumer_group, c.error_kind, c.message, c.dead, c.first_seen_at,
 			c.last_seen_at, c.newest, c.note, c.muted,
-			(SELECT count(*) FROM letters l WHERE l.cause = c.id AND l.last_failed_at > `+s.DB.Dialect.NowMS()+` - 3600000)
+			(SELECT coalesce(sum(m.deaths), 0) FROM cause_minutes m WHERE m.cause = c.id AND m.minute > `+s.DB.Dialect.NowMS()+` / 60000 - 60)
 		FROM causes c WHERE c.dead > 0 OR $1 ORDER BY c.dead DESC, c.id LIMIT 1000`, all)
 	causes, err := database.Collect(rows, err, func(rows *sql.Rows) (c Cause, err error) {
 		err = rows.Scan(&c.ID, &c.Group, &c.Kind, &c.Message, &c.Dead, &c.FirstMS, &c.LastMS, &c.Newest, &c.Note, &c.Muted, &c.LastHour)
@@ -46,23 +46,72 @@ func (s Store) Causes(ctx context.Context, all bool) ([]Cause, error) {
 }
 
 // NoteCause keeps what somebody has to say of a cause, and whether it still needs anybody's eye.
-func (s Store) NoteCause(ctx context.Context, id, note string, muted bool) error {
-	done, err := s.DB.ExecContext(ctx, `UPDATE causes SET note = $2, muted = $3 WHERE id = $1`, id, note, muted)
+func (s Store) NoteCause(ctx context.Context, id, note string, muted bool, who string) error {
+	err := s.DB.Tx(ctx, func(tx *database.Tx) error {
+		done, err := tx.ExecContext(ctx, `UPDATE causes SET note = $2, muted = $3 WHERE id = $1`, id, note, muted)
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(ErrNotFound, err)
+		}
+		return auditTx(ctx, tx, Deed{who, "note", "cause " + id, note, map[string]bool{"muted": muted}})
+	})
 	if err != nil {
 		return fmt.Errorf("note cause %s: %w", id, err)
-	}
-	if n, err := done.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(ErrNotFound, err)
 	}
 	return nil
 }
 
 // Query selects letters. Empty fields select all.
 type Query struct {
-	Cause, Group, Topic, Type, Kind string
-	State                           letter.State
-	Limit                           int
-	Cursor                          string // of the page before
+	Cause  string       `json:"cause,omitempty"`
+	Group  string       `json:"group,omitempty"`
+	Topic  string       `json:"topic,omitempty"`
+	Type   string       `json:"type,omitempty"`
+	Kind   string       `json:"kind,omitempty"`
+	Key    string       `json:"key,omitempty"`    // the record's key, as text
+	Text   string       `json:"text,omitempty"`   // within the error, in any case
+	After  int64        `json:"after,omitempty"`  // unix ms of the newest death, inclusive
+	Before int64        `json:"before,omitempty"` // exclusive
+	State  letter.State `json:"state,omitempty"`
+
+	Limit  int    `json:"-"`
+	Cursor string `json:"-"` // of the page before
+}
+
+// where is the condition of q for letters l, its parameters numbered after args.
+func (q Query) where(d database.Dialect, args []any) (condition string, all []any) {
+	parts := []string{"true"}
+	and := func(condition string, value any) {
+		args = append(args, value)
+		parts = append(parts, strings.ReplaceAll(condition, "?", fmt.Sprintf("$%d", len(args))))
+	}
+	for _, equal := range []struct{ column, value string }{
+		{"cause", q.Cause}, {"consumer_group", q.Group}, {"topic", q.Topic}, {"event_type", q.Type}, {"error_kind", q.Kind}, {"state", string(q.State)},
+	} {
+		if equal.value != "" {
+			and("l."+equal.column+" = ?", equal.value)
+		}
+	}
+	if q.Key != "" {
+		and("substr(l.key, 1, 200) = substr(?, 1, 200) AND l.key = ?", []byte(q.Key))
+	}
+	if q.After > 0 {
+		and("l.last_failed_at >= ?", q.After)
+	}
+	if q.Before > 0 {
+		and("l.last_failed_at < ?", q.Before)
+	}
+	if q.Text != "" {
+		pattern := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(q.Text) + "%"
+		if d == database.Postgres {
+			and(`l.error ILIKE ?`, pattern)
+		} else {
+			and(`l.error LIKE ? ESCAPE '\'`, pattern)
+		}
+	}
+	return strings.Join(parts, " AND "), args
 }
 
 // ErrCursor says that a cursor is none that a page gave.
@@ -70,37 +119,22 @@ var ErrCursor = errors.New("the cursor is none that a page gave")
 
 const columns = `l.seq, l.id, l.consumer_group, l.event_id, l.event_type, l.raw, l.topic, l.partition, l.record_offset, l.key,
 	l.value, l.headers, l.omitted_bytes, l.state, l.deaths, l.cause, l.attempts, l.first_failed_at, l.last_failed_at,
-	l.error_kind, l.error, l.collected_at, l.key IS NULL, l.value IS NULL`
+	l.error_kind, l.error, l.collected_at, l.revision, l.rehearsed, l.key IS NULL, l.value IS NULL`
 
 // Letters is a page of letters, the newest first, and the cursor of the next one, "" for none.
 func (s Store) Letters(ctx context.Context, q Query) (page []letter.Letter, next string, err error) {
-	var where []string
-	var args []any
-	and := func(condition string, value any) {
-		args = append(args, value)
-		where = append(where, fmt.Sprintf(condition, len(args)))
-	}
-	for column, value := range map[string]string{
-		"cause": q.Cause, "consumer_group": q.Group, "topic": q.Topic, "event_type": q.Type, "error_kind": q.Kind, "state": string(q.State),
-	} {
-		if value != "" {
-			and("l."+column+" = $%d", value)
-		}
-	}
+	where, args := q.where(s.DB.Dialect, nil)
 	if q.Cursor != "" {
 		before, err := cursor(q.Cursor)
 		if err != nil {
 			return nil, "", err
 		}
-		and("l.seq < $%d", before)
-	}
-	query := `SELECT ` + columns + ` FROM letters l`
-	if len(where) > 0 {
-		query += ` WHERE ` + strings.Join(where, " AND ")
+		args = append(args, before)
+		where += fmt.Sprintf(" AND l.seq < $%d", len(args))
 	}
 	args = append(args, q.Limit+1)
-	rows, err := s.DB.QueryContext(ctx, fmt.Sprintf("%s ORDER BY l.seq DESC LIMIT $%d", query, len(args)), args...)
-	found, err := database.Collect(rows, err, scan)
+	rows, err := s.DB.QueryContext(ctx, fmt.Sprintf(`SELECT `+columns+` FROM letters l WHERE %s ORDER BY l.seq DESC LIMIT $%d`, where, len(args)), args...)
+	found, err := database.Collect(rows, err, func(rows *sql.Rows) (numbered, error) { return scan(rows) })
 	if err != nil {
 		return nil, "", fmt.Errorf("list letters: %w", err)
 	}
@@ -131,12 +165,13 @@ type numbered struct {
 	seq int64
 }
 
-func scan(rows *sql.Rows) (l numbered, err error) {
+// scan reads a row that begins with columns.
+func scan(rows interface{ Scan(into ...any) error }) (l numbered, err error) {
 	var headers []byte
 	var nullKey, nullValue bool
 	err = rows.Scan(&l.seq, &l.ID, &l.Group, &l.EventID, &l.Type, &l.Raw, &l.Topic, &l.Partition, &l.Offset, &l.Key, &l.Value,
 		&headers, &l.Omitted, &l.State, &l.Deaths, &l.Cause, &l.Last.Attempts, &l.Last.FirstMS, &l.Last.LastMS, &l.Last.Kind,
-		&l.Last.Error, &l.CollectedMS, &nullKey, &nullValue)
+		&l.Last.Error, &l.CollectedMS, &l.Revision, &l.Rehearsed, &nullKey, &nullValue)
 	if err != nil {
 		return l, err
 	}
@@ -160,7 +195,7 @@ func whole(b []byte, null bool) []byte {
 // Letter is one letter with all its failures, the newest first; ErrNotFound if there is none.
 func (s Store) Letter(ctx context.Context, id string) (letter.Letter, []letter.Failure, error) {
 	rows, err := s.DB.QueryContext(ctx, `SELECT `+columns+` FROM letters l WHERE l.id = $1`, id)
-	found, err := database.Collect(rows, err, scan)
+	found, err := database.Collect(rows, err, func(rows *sql.Rows) (numbered, error) { return scan(rows) })
 	if err != nil {
 		return letter.Letter{}, nil, fmt.Errorf("read letter %s: %w", id, err)
 	}

@@ -24,11 +24,22 @@ CREATE TABLE letters (
     last_failed_at bigint NOT NULL,
     error_kind     text   NOT NULL,
     error          text   NOT NULL,
-    collected_at   bigint NOT NULL
+    collected_at   bigint NOT NULL,
+    revision       int    NOT NULL DEFAULT 0, -- how often its value was mended
+    rehearsed      int    NOT NULL DEFAULT 0  -- the newest revision that a rehearsal found fit to be applied
 );
 CREATE INDEX letters_by_state ON letters (state, seq DESC);
 CREATE INDEX letters_by_cause ON letters (cause, state, seq DESC);
-CREATE INDEX letters_by_failure ON letters (cause, last_failed_at);
+CREATE INDEX letters_by_group ON letters (consumer_group, state, seq DESC);
+CREATE INDEX letters_by_topic ON letters (topic, seq DESC);
+CREATE INDEX letters_by_type ON letters (event_type, seq DESC);
+CREATE INDEX letters_by_kind ON letters (error_kind, seq DESC);
+-- A key may be longer than an index entry.
+CREATE INDEX letters_by_key ON letters (substr(key, 1, 200), seq DESC);
+CREATE INDEX letters_by_time ON letters (last_failed_at, seq DESC);
+-- For a text within the error: a sequential scan of a million letters takes seconds.
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+CREATE INDEX letters_by_text ON letters USING gin (error gin_trgm_ops);
 
 -- Every death of a letter. The place and the time name it, so that one which is told twice counts once.
 CREATE TABLE failures (
@@ -58,7 +69,16 @@ CREATE TABLE causes (
     muted          boolean NOT NULL DEFAULT false
 );
 
+-- How often a cause struck, by the minute: the rate of the last hour is a sum of sixty rows, however many letters there are.
+CREATE TABLE cause_minutes (
+    cause  text   NOT NULL,
+    minute bigint NOT NULL, -- unix ms / 60000
+    deaths bigint NOT NULL,
+    PRIMARY KEY (cause, minute)
+);
+
 -- +goose Down
+DROP TABLE cause_minutes;
 DROP TABLE causes;
 DROP TABLE failures;
 DROP TABLE letters;
