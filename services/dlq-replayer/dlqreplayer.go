@@ -65,7 +65,7 @@ func Command() *cobra.Command {
 		Name: "dlq-replayer", Short: "Collects dead letters and shows what they died of", Defaults: Defaults(), Check: Config.Check,
 		Serve: Run, Migrate: Migrate, Database: func(c Config) database.Config { return c.Database }, Consumes: true,
 		More: func(func() (Config, error)) []*cobra.Command {
-			return []*cobra.Command{causesCommand(), lettersCommand()}
+			return []*cobra.Command{causesCommand(), lettersCommand(), jobsCommand(), auditCommand()}
 		},
 	})
 }

@@ -134,10 +134,10 @@ func (j Job) Check() error {
 }
 
 // ramp are the batches with which a run begins; each is answered before the next is sent.
-var ramp = []int{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000}
+var ramp = []int{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
 
-// full is the largest batch: what the rate allows in a second.
-func (j *Job) full() int { return max(1, j.Rate) }
+// full is the largest batch: what the rate allows in a second, and no more than a slow group answers in time.
+func (j *Job) full() int { return max(1, min(j.Rate, ramp[len(ramp)-1])) }
 
 // Start lets the ramp begin: a run's first batch, of one letter, comes when nothing is unanswered; a rehearsal changes
 // nothing and begins at full.
