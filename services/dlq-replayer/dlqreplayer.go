@@ -18,6 +18,7 @@ import (
 	"github.com/floodgate-dev/floodgate/pkg/run"
 	"github.com/floodgate-dev/floodgate/pkg/telemetry"
 	"github.com/floodgate-dev/floodgate/proto/event"
+	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/console"
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/httpapi"
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/store"
 )
@@ -112,7 +113,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Group: event.DLQReplayer, Topics: []string{kafka.DeadLetters, kafka.RawErrors, kafka.ReplayOutcomes}, Handle: handle, Keep: true, DB: db,
 		Kafka: cfg.Kafka, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
 	})
-	door := httpapi.New(httpapi.Config{Letters: letters, Groups: event.Groups(), Verifier: verifier, Log: tel.Log})
+	api := httpapi.New(httpapi.Config{Letters: letters, Groups: event.Groups(), Verifier: verifier, Log: tel.Log})
+	door := console.New(console.Config{API: api, Verifier: verifier, Log: tel.Log})
 
 	g := run.NewGroup(ctx)
 	g.Start("ops", func(ctx context.Context) error {

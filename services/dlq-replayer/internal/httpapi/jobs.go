@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/floodgate-dev/floodgate/pkg/auth"
-	"github.com/floodgate-dev/floodgate/pkg/run"
+	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/live"
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/replay"
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/store"
 )
@@ -259,7 +259,7 @@ func (s server) jobEvents(w http.ResponseWriter, r *http.Request, _ auth.Caller)
 	if err != nil {
 		return nil, err
 	}
-	stream(w, r, look, func() (event string, data []byte, more bool) {
+	live.Stream(w, r, look, func() (event string, data []byte, more bool) {
 		if j, err = s.Letters.Job(r.Context(), j.ID); err != nil {
 			return "", nil, false
 		}
@@ -267,43 +267,4 @@ func (s server) jobEvents(w http.ResponseWriter, r *http.Request, _ auth.Caller)
 		return "job", data, err == nil && j.Open() > 0
 	})
 	return nil, nil //nolint:nilnil // it was answered
-}
-
-// stream sends what next says, whenever it changed, until there is no more or the caller leaves or the service stops.
-func stream(w http.ResponseWriter, r *http.Request, every time.Duration, next func() (event string, data []byte, more bool)) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no")
-	control := http.NewResponseController(w)
-	last, silent := "", time.Duration(0)
-	for more := true; more; {
-		var event string
-		var data []byte
-		event, data, more = next()
-		_ = control.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a caller who reads nothing is let go
-		switch {
-		case event != "" && string(data) != last:
-			last, silent = string(data), 0
-			_, _ = fmt.Fprintf(w, "event: %s\n", event)
-			for line := range strings.SplitSeq(last, "\n") {
-				_, _ = fmt.Fprintf(w, "data: %s\n", line)
-			}
-			_, _ = fmt.Fprint(w, "\n")
-		case silent >= 15*time.Second:
-			silent = 0
-			_, _ = fmt.Fprint(w, ": still here\n\n")
-		default:
-			silent += every
-		}
-		if control.Flush() != nil {
-			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case <-run.Stopping(r.Context()):
-			return
-		case <-time.After(every):
-		}
-	}
 }
