@@ -62,6 +62,12 @@ books: ## wait until the running suite is quiet and prove that nothing was lost 
 	@go build -o bin/books ./test/cmd/books
 	@exec bin/books
 
+.PHONY: poison
+poison: ## put records into the running suite that its services give up, and say what to look at
+	@mkdir -p bin
+	@go build -o bin/poison ./test/cmd/poison
+	@exec bin/poison
+
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## look for what the compiler does not see
 	@PATH="$(tools_path):$$PATH" $(scripts)/lint.sh

@@ -76,6 +76,9 @@ func (s suite) addresses(st *state, pid int, kafka, redis string) Addresses {
 	a := Addresses{PID: pid, HTTP: s.public(), Kafka: kafka, Redis: redis, Prefix: s.prefix, Databases: map[string]string{}}
 	for _, m := range s.members {
 		a.Databases[m.name] = st.dsn(m.name)
+		if m.name == "dlq-replayer" {
+			a.Replayer = m.scheme + m.listens.Addr()
+		}
 	}
 	return a
 }

@@ -84,6 +84,7 @@ func newKey() string {
 type Addresses struct {
 	PID       int               `json:"pid"`
 	HTTP      string            `json:"http"`      // order-api, http://host:port
+	Replayer  string            `json:"replayer"`  // dlq-replayer, http://host:port
 	Kafka     string            `json:"kafka"`     // host:port
 	Redis     string            `json:"redis"`     // host:port
 	Prefix    string            `json:"prefix"`    // of topics and groups

@@ -102,11 +102,19 @@ await() {
   done
 }
 
-# announce writes where the suite keeps its parts, for `make books`.
+# door SERVICE: where its first replica is asked.
+door() {
+  local port
+  read -r port _ <"$here/$1-0.ports"
+  printf 'http://127.0.0.1:%s' "$port"
+}
+
+# announce writes where the suite keeps its parts and is asked, for `make books` and `make poison`.
 announce() {
   local service dsn comma=
   {
-    printf '{"kafka":"%s","prefix":"%s","databases":{' "$FLOODGATE_KAFKA_BROKERS" "${FLOODGATE_KAFKA_TOPIC_PREFIX:-}"
+    printf '{"http":"%s","replayer":"%s",' "$(door order-api)" "$(door dlq-replayer)"
+    printf '"kafka":"%s","prefix":"%s","databases":{' "$FLOODGATE_KAFKA_BROKERS" "${FLOODGATE_KAFKA_TOPIC_PREFIX:-}"
     for service in $(services); do
       dsn=$(upper "$service")_DATABASE_DSN
       printf '%s"%s":"%s"' "$comma" "$service" "${!dsn:-${FLOODGATE_DATABASE_DSN:-}}"

@@ -58,8 +58,6 @@ func id(t *testing.T, table, text string) string {
 }
 
 // An operator's day at the command line: causes, letters, a rehearsal, a run, and what the audit says of it.
-//
-//nolint:paralleltest // the commands read the environment
 func TestTheCommandLineDoesWhatTheAPIDoes(t *testing.T) {
 	cfg := auth.Config{Key: "a key for tests that is long enough"}
 	verifier, err := auth.New(t.Context(), cfg)

@@ -63,7 +63,6 @@ func read(record kafka.Record) letter.Letter {
 	if dead.WithoutOrigins {
 		readOthers(&l, record)
 	}
-	l.Last.Topic, l.Last.Partition, l.Last.Offset = l.Topic, l.Partition, l.Offset
 	if l.Last.LastMS == 0 {
 		l.Last.LastMS = record.Time.UnixMilli()
 	}
@@ -74,6 +73,7 @@ func read(record kafka.Record) letter.Letter {
 	for _, text := range []*string{&l.Group, &l.Topic, &l.Type, &l.EventID, &l.Last.Kind} {
 		*text = clamp(*text)
 	}
+	l.Last.Topic, l.Last.Partition, l.Last.Offset = l.Topic, l.Partition, l.Offset
 	l.Cause = letter.Cause(l.Group, l.Last.Kind, l.Last.Error)
 	return l
 }
@@ -116,12 +116,10 @@ func fit(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "�"), "�")
 }
 
-// maxWord is how many bytes of a word from a header are kept for searching: an index takes no more. The header has it all.
-const maxWord = 300
-
+// clamp keeps as much of a word from a header as an index takes. The header has it all.
 func clamp(word string) string {
-	if len(word) > maxWord {
-		return strings.ToValidUTF8(word[:maxWord], "")
+	if len(word) > letter.MaxWord {
+		return strings.ToValidUTF8(word[:letter.MaxWord], "")
 	}
 	return word
 }

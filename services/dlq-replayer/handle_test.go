@@ -247,3 +247,71 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// Every filter finds what it should and nothing else, on both databases, alone and together with the others.
+func TestFilters(t *testing.T) {
+	t.Parallel()
+	each(t, func(b bundle) {
+		odd := dead("inventory", "e-odd", 7, 5000, "malformed-order", `100%_of "it" is ODD`)
+		odd.Key = []byte(strings.Repeat("k", 300) + "'")
+		odd.Headers[1] = header("ce_type", "some.Type")
+		odd.Headers[3] = header("dlq-topic", "some-topic")
+		b.collect(odd, dead("points", "e-1", 8, 1000, "failed", "plain"))
+		want := b.all(store.Query{Group: "inventory"})[0]
+		whole := store.Query{
+			Cause: want.Cause, Group: "inventory", Topic: "some-topic", Type: "some.Type", Kind: "malformed-order", Key: string(odd.Key),
+			Text: `%_OF "it" is odd`, After: 5000, Before: 5001, State: letter.Dead,
+		}
+		for name, q := range map[string]store.Query{
+			"all": whole, "cause": {Cause: whole.Cause}, "topic": {Topic: whole.Topic}, "type": {Type: whole.Type}, "kind": {Kind: whole.Kind},
+			"key": {Key: whole.Key}, "text": {Text: whole.Text}, "after": {After: whole.After}, "before": {Before: 5001, After: 1001},
+		} {
+			if found := b.all(q); len(found) != 1 || found[0].ID != want.ID {
+				t.Errorf("%s finds %d letters", name, len(found))
+			}
+		}
+		for name, q := range map[string]store.Query{
+			"key": {Key: strings.Repeat("k", 300)}, "text": {Text: "100_"}, "before": {Before: 1000}, "state": {State: letter.Applied},
+		} {
+			if found := b.all(q); len(found) != 0 {
+				t.Errorf("%s finds %d letters, want none", name, len(found))
+			}
+		}
+	})
+}
+
+// Whatever a record is, the letter is stored, as large as topics allow and with headers as odd as they come.
+func TestAnyRecordIsStored(t *testing.T) {
+	t.Parallel()
+	each(t, func(b bundle) {
+		huge := strings.Repeat("\xff\x00h", 100_000)
+		records := map[string]kafka.Record{
+			"large":        {Value: bytes.Repeat([]byte{0xff, 0}, outbox.MaxLetterBytes/2)},
+			"empty key":    {Key: []byte{}},
+			"null":         {},
+			"huge key":     {Key: []byte(huge)},
+			"huge headers": {Headers: []kafka.Header{header("ce_id", huge), header("ce_type", huge), header("dlq-group", huge), header("dlq-topic", huge), header("dlq-error-kind", huge), header("dlq-error", huge)}},
+			"others'":      {Headers: []kafka.Header{header("kafka_dlt-original-topic", huge), header("kafka_dlt-exception-fqcn", huge), header("kafka_dlt-original-consumer-group", huge)}},
+		}
+		many := kafka.Record{}
+		for i := range 300 {
+			many.Headers = append(many.Headers, header(fmt.Sprint("h-", i), "\x00\xff"))
+		}
+		records["300 headers"] = many
+		offset := int64(0)
+		for name, r := range records {
+			offset++
+			r.Topic, r.Offset, r.Time = kafka.DeadLetters, offset, time.UnixMilli(1000)
+			if changed := b.collect(r); !changed[0] {
+				t.Errorf("%s: not stored", name)
+			}
+			l := b.all(store.Query{Limit: 1})[0]
+			if !bytes.Equal(l.Value, r.Value) || (l.Value == nil) != (r.Value == nil) || !bytes.Equal(l.Key, r.Key) || (l.Key == nil) != (r.Key == nil) {
+				t.Errorf("%s: its key or value is not as it came", name)
+			}
+		}
+		if n := len(b.all(store.Query{})); n != len(records) {
+			t.Errorf("%d letters of %d records", n, len(records))
+		}
+	})
+}

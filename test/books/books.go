@@ -16,11 +16,13 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // reads the servers' databases
 )
 
-// Stores say where a suite keeps what it knows.
+// Stores say where a suite keeps what it knows, and where it is asked.
 type Stores struct {
 	Databases map[string]string // DSN by service: order-api, inventory, points, logistics
 	Brokers   []string
 	Prefix    string // of topics
+	HTTP      string // order-api's door, http://host:port; "" where the suite did not say
+	Replayer  string // dlq-replayer's
 }
 
 // ErrNotQuiet says that the suite was still at work when patience ended; why is in its text.

@@ -19,7 +19,9 @@ func Find(root string) (Stores, error) {
 			return Stores{}, err
 		}
 		if at != nil && at.live() {
-			return Stores{Databases: at.Databases, Brokers: strings.Split(at.Kafka, ","), Prefix: at.Prefix}, nil
+			return Stores{
+				Databases: at.Databases, Brokers: strings.Split(at.Kafka, ","), Prefix: at.Prefix, HTTP: at.HTTP, Replayer: at.Replayer,
+			}, nil
 		}
 	}
 	return Stores{}, fmt.Errorf("no suite runs on %s: start one with `make run` or `make up`", root)
@@ -28,6 +30,8 @@ func Find(root string) (Stores, error) {
 // addresses is what a running suite says of itself, in suite.json.
 type addresses struct {
 	PID       int               `json:"pid"` // 0 where the suite is more than one process
+	HTTP      string            `json:"http"`
+	Replayer  string            `json:"replayer"`
 	Kafka     string            `json:"kafka"`
 	Prefix    string            `json:"prefix"`
 	Databases map[string]string `json:"databases"`

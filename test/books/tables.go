@@ -61,11 +61,12 @@ func (s *settlement) read(ctx context.Context, tx *sql.Tx) error {
 		})
 }
 
-// letters is what dlq-replayer has collected: deaths per group.
+// letters is what dlq-replayer has collected: deaths per group, those alone that the group's own dead letters told.
 type letters struct{ deaths tally }
 
 func (l *letters) read(ctx context.Context, tx *sql.Tx) error {
 	var group string
 	var deaths int64
-	return rows(ctx, tx, `SELECT consumer_group, deaths FROM letters`, []any{&group, &deaths}, func() { l.deaths.add(group, deaths) })
+	return rows(ctx, tx, `SELECT l.consumer_group, count(*) FROM letters l JOIN failures f ON f.letter = l.id WHERE f.via = '' GROUP BY l.consumer_group`,
+		[]any{&group, &deaths}, func() { l.deaths.add(group, deaths) })
 }

@@ -98,7 +98,7 @@ func (r replayer) start(mode, group string, rate int) (j job) {
 func (r replayer) await(id string, limit time.Duration, holds func(j job) bool) (j job) {
 	r.Helper()
 	suite.WaitFor(r.T, limit, func() error {
-		a, err := r.Do(r.T.Context(), http.MethodGet, "/jobs/"+id, nil)
+		a, err := r.Do(r.Context(), http.MethodGet, "/jobs/"+id, nil)
 		if err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ var (
 	word     = regexp.MustCompile("`([^`]+)`")
 	link     = regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
 	external = regexp.MustCompile(`^[a-z]+:`)
+	kind     = regexp.MustCompile(`kafka\.Permanent\("([^"]+)"`)
 )
 
 // TestTheMapIsTrue finds every function of the journey where ARCHITECTURE.md says it stands.
@@ -77,5 +78,46 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	})
 	if err != nil || followed < 10 {
 		t.Fatalf("followed %d links: %v", followed, err)
+	}
+}
+
+// TestEveryKindOfDeathHasARunbook finds a page for each kind of error that records die of, linked from the page about dead
+// letters, and no page for a kind that nobody says.
+func TestEveryKindOfDeathHasARunbook(t *testing.T) {
+	t.Parallel()
+	want := map[string]bool{"failed": true, "undecodable": true} // those of the runtime
+	err := filepath.WalkDir("../../services", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		for _, of := range kind.FindAllSubmatch(text, -1) {
+			want[string(of[1])] = true
+		}
+		return err
+	})
+	if err != nil || len(want) < 4 {
+		t.Fatalf("found the kinds %v: %v", want, err)
+	}
+	index, err := os.ReadFile("../../docs/dead-letters.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("../../docs/runbooks/dead-letter-*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		of := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(page), "dead-letter-"), ".md")
+		if !want[of] {
+			t.Errorf("%s is about a kind that nobody says", page)
+		}
+		delete(want, of)
+		if !strings.Contains(string(index), "(runbooks/"+filepath.Base(page)+")") {
+			t.Errorf("docs/dead-letters.md does not link to %s", page)
+		}
+	}
+	for of := range want {
+		t.Errorf("there is no docs/runbooks/dead-letter-%s.md", of)
 	}
 }

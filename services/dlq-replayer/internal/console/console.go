@@ -154,15 +154,19 @@ func (p problem) Error() string { return p.detail }
 
 // call asks the API as whoever is signed in.
 func (c console) call(r *http.Request, method, path string, in any) (out any, err error) {
+	return c.callAs(r, token(r), method, path, in)
+}
+
+func (c console) callAs(r *http.Request, token, method, path string, in any) (out any, err error) {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return nil, err
 	}
-	ask, err := http.NewRequestWithContext(r.Context(), method, "/api/v1"+path, bytes.NewReader(body))
+	ask, err := http.NewRequestWithContext(r.Context(), method, "/api/v1"+path, bytes.NewReader(body)) //nolint:gosec // it never leaves this process
 	if err != nil {
 		return nil, problem{http.StatusNotFound, "There is no page here."}
 	}
-	ask.Header.Set("Authorization", "Bearer "+token(r))
+	ask.Header.Set("Authorization", "Bearer "+token)
 	answer := recorder{header: http.Header{}, status: http.StatusOK}
 	c.API.ServeHTTP(&answer, ask)
 	d := json.NewDecoder(&answer.body)
@@ -279,29 +283,38 @@ func (c console) login(w http.ResponseWriter, r *http.Request) {
 	c.render(w, r, http.StatusOK, "login", view{})
 }
 
+// session is the cookie that holds given for as long as the browser runs, or, where given is empty, takes it away. It is
+// secure wherever the browser came by TLS; on loopback it may come without.
+func session(r *http.Request, given string) *http.Cookie {
+	c := &http.Cookie{ //nolint:gosec // Secure is set below where it can be
+		Name: cookie, Value: given, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
+	}
+	if given == "" {
+		c.MaxAge = -1
+	}
+	return c
+}
+
 // signIn keeps a token that the API believes, for as long as it is good.
 func (c console) signIn(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, &http.Cookie{Name: cookie, Path: "/", MaxAge: -1})
 	given := strings.TrimSpace(r.PostFormValue("token"))
-	r.Header.Set("Cookie", (&http.Cookie{Name: cookie, Value: given}).String())
-	if _, err := c.call(r, http.MethodGet, "/causes", nil); err != nil {
+	if _, err := c.callAs(r, given, http.MethodGet, "/causes", nil); err != nil {
+		http.SetCookie(w, session(r, ""))
 		r.Header.Del("Cookie")
 		c.render(w, r, http.StatusUnauthorized, "login", view{Problem: "That token is not good here: it must be signed by the key that this service knows, be in time, and have the role viewer or operator."})
 		return
 	}
-	http.SetCookie(w, &http.Cookie{
-		Name: cookie, Value: given, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https",
-	})
+	http.SetCookie(w, session(r, given))
 	next := r.PostFormValue("next")
 	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.Contains(next, `\`) {
 		next = "/"
 	}
-	http.Redirect(w, r, next, http.StatusSeeOther)
+	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // it is an address of this server, see above
 }
 
 func (c console) signOut(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, &http.Cookie{Name: cookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(w, session(r, ""))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
@@ -311,7 +324,7 @@ func (c console) then(w http.ResponseWriter, r *http.Request, to string, err err
 		c.fail(w, r, err)
 		return
 	}
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // each caller names a page of this server
 }
 
 func (c console) noteCause(w http.ResponseWriter, r *http.Request) {

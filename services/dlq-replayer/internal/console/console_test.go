@@ -29,26 +29,35 @@ const (
 	key  = "a key for tests that is long enough"
 )
 
-func must(t *testing.T, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 type site struct {
-	*testing.T
+	testing.TB
 	http.Handler
 	store.Store
 }
 
-// open is a console with one letter, l, every text of which is a script.
+// openOn is a console on a database without letters.
+func openOn(tb testing.TB, db *database.DB) site {
+	tb.Helper()
+	v, err := auth.New(tb.Context(), auth.Config{Key: config.Secret(key)})
+	must(tb, err)
+	must(tb, database.Migrate(tb.Context(), db, outbox.Migrations, store.Migrations))
+	log := slog.New(slog.DiscardHandler)
+	s := store.Store{DB: db}
+	api := httpapi.New(httpapi.Config{Letters: s, Groups: []string{"points"}, Verifier: v, Log: log})
+	return site{tb, New(Config{API: api, Verifier: v, Log: log}), s}
+}
+
+// open is a console with two letters, l and raw, every text of which is a script.
 func open(t *testing.T) site {
 	t.Helper()
-	v, err := auth.New(t.Context(), auth.Config{Key: config.Secret(key)})
-	must(t, err)
-	db := servertest.SQLite(t)
-	must(t, database.Migrate(t.Context(), db, outbox.Migrations, store.Migrations))
+	s := openOn(t, servertest.SQLite(t))
 	value, err := proto.Marshal(&orderv1.OrderCreated{Order: &orderv1.Order{Id: evil, PaymentRef: "secret"}})
 	must(t, err)
 	l := letter.Letter{
@@ -58,14 +67,11 @@ func open(t *testing.T) site {
 	}
 	raw := l
 	raw.ID, raw.Type, raw.Value, raw.Raw = "raw", evil, []byte(evil+"\x00\xff"), true
-	must(t, db.Tx(t.Context(), func(tx *database.Tx) error {
+	must(t, s.DB.Tx(t.Context(), func(tx *database.Tx) error {
 		_, err := store.CollectTx(t.Context(), tx, []letter.Letter{l, raw})
 		return err
 	}))
-	log := slog.New(slog.DiscardHandler)
-	s := store.Store{DB: db}
-	api := httpapi.New(httpapi.Config{Letters: s, Groups: []string{"points"}, Verifier: v, Log: log})
-	return site{t, New(Config{API: api, Verifier: v, Log: log}), s}
+	return s
 }
 
 // ask is a browser's request with somebody's cookie; role "" has none.
@@ -90,14 +96,14 @@ func (s site) ask(method, path, role string, form url.Values, headers ...string)
 func (s site) token(role string) string {
 	s.Helper()
 	token, err := auth.Issue(auth.Config{Key: config.Secret(key)}, "ann", []string{role}, time.Hour)
-	must(s.T, err)
+	must(s.TB, err)
 	return token
 }
 
 func (s site) job(mode replay.Mode) replay.Job {
 	s.Helper()
 	j, err := s.CreateJob(s.Context(), replay.Job{Mode: mode, Reason: evil, By: evil, Rate: 1}, store.Selection{IDs: []string{"l"}}, []string{"points"})
-	must(s.T, err)
+	must(s.TB, err)
 	return j
 }
 

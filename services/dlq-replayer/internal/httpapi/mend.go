@@ -264,18 +264,22 @@ func unpack(line []byte) (all []letter.Letter, err error) {
 		Group: p.Group, EventID: p.EventID, Type: p.Type, Raw: p.Raw, Topic: p.Topic, Partition: p.Partition, Offset: p.Offset,
 		Key: p.Key, Value: p.Value, Headers: p.Headers, Omitted: p.Omitted,
 	}
-	texts := []string{l.Group, l.EventID, l.Type, l.Topic}
+	words := []string{l.Group, l.EventID, l.Type, l.Topic}
 	for _, f := range p.Failures {
-		texts = append(texts, f.Topic, f.Kind, f.Error)
+		if strings.ContainsRune(f.Error, 0) {
+			return nil, errors.New("an error holds a NUL")
+		}
+		words = append(words, f.Topic, f.Kind)
 	}
-	for _, text := range texts {
-		if strings.ContainsRune(text, 0) {
-			return nil, errors.New("a text holds a NUL")
+	for _, word := range words {
+		if strings.ContainsRune(word, 0) || len(word) > letter.MaxWord {
+			return nil, fmt.Errorf("a group, topic, type, event id or kind holds a NUL or has more than %d bytes", letter.MaxWord)
 		}
 	}
 	l.ID = letter.Identify(l)
 	for i := len(p.Failures) - 1; i >= 0; i-- {
 		l.Last = p.Failures[i]
+		l.Last.Via = letter.ViaImport
 		l.Cause = letter.Cause(l.Group, l.Last.Kind, l.Last.Error)
 		all = append(all, l)
 	}

@@ -114,6 +114,7 @@ type failureView struct {
 	LastFailedAt  time.Time `json:"lastFailedAt"`
 	ErrorKind     string    `json:"errorKind"`
 	Error         string    `json:"error"`
+	Via           string    `json:"via,omitempty"` // replay or import, where the group's dead letter did not tell it
 }
 
 func viewWhole(l letter.Letter, failures []letter.Failure, masked bool) wholeView {
@@ -129,7 +130,7 @@ func viewWhole(l letter.Letter, failures []letter.Failure, masked bool) wholeVie
 		v.Value = nil // its bytes hold what the schema hides
 	}
 	for _, f := range failures {
-		v.Failures = append(v.Failures, failureView{f.Topic, f.Partition, f.Offset, f.Attempts, moment(f.FirstMS), moment(f.LastMS), f.Kind, f.Error})
+		v.Failures = append(v.Failures, failureView{f.Topic, f.Partition, f.Offset, f.Attempts, moment(f.FirstMS), moment(f.LastMS), f.Kind, f.Error, string(f.Via)})
 	}
 	return v
 }

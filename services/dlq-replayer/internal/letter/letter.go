@@ -43,6 +43,9 @@ type Letter struct {
 	Rehearsed   int   // the newest revision that a rehearsal found fit to be applied
 }
 
+// MaxWord is how many bytes of a group, topic, type, event id or kind of error are kept to find letters by.
+const MaxWord = 300
+
 // Failure is one death of a letter. Times are unix ms by the consumer's database.
 type Failure struct {
 	Topic     string `json:"topic"`
@@ -53,7 +56,18 @@ type Failure struct {
 	LastMS    int64  `json:"lastFailedMs"`
 	Kind      string `json:"errorKind"`
 	Error     string `json:"error"`
+	Via       Via    `json:"via,omitempty"`
 }
+
+// Via says how a death was told.
+type Via string
+
+// The ways: the group's own dead letter, a replay that failed again, and an import from another replayer.
+const (
+	ViaGroup  Via = ""
+	ViaReplay Via = "replay"
+	ViaImport Via = "import"
+)
 
 // State is where a letter stands.
 type State string

@@ -128,10 +128,11 @@ func noteFailuresTx(ctx context.Context, tx *database.Tx, letters []letter.Lette
 		col("first_failed_at", "bigint", sorted, func(d death) int64 { return of(d).FirstMS }),
 		col("attempts", "int", sorted, func(d death) int { return of(d).Attempts }),
 		col("error_kind", "text", sorted, func(d death) string { return of(d).Kind }),
-		col("error", "text", sorted, func(d death) string { return of(d).Error }))
+		col("error", "text", sorted, func(d death) string { return of(d).Error }),
+		col("via", "text", sorted, func(d death) string { return string(of(d).Via) }))
 	rows, err := tx.QueryValues(ctx, v, `INSERT INTO failures
-			(letter, topic, partition, record_offset, last_failed_at, first_failed_at, attempts, error_kind, error)
-		SELECT v.letter, v.topic, v.partition, v.record_offset, v.last_failed_at, v.first_failed_at, v.attempts, v.error_kind, v.error
+			(letter, topic, partition, record_offset, last_failed_at, first_failed_at, attempts, error_kind, error, via)
+		SELECT v.letter, v.topic, v.partition, v.record_offset, v.last_failed_at, v.first_failed_at, v.attempts, v.error_kind, v.error, v.via
 		FROM v WHERE true ON CONFLICT DO NOTHING RETURNING letter, topic, partition, record_offset, last_failed_at`)
 	fresh := map[death]bool{}
 	_, err = database.Collect(rows, err, func(rows *sql.Rows) (d death, err error) {

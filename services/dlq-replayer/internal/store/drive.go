@@ -322,7 +322,10 @@ func dieAgainTx(ctx context.Context, tx *database.Tx, failed []heard, latest map
 			continue // another answer was better
 		}
 		o := of[l.ID]
-		l.Last.Attempts, l.Last.FirstMS, l.Last.LastMS, l.Last.Kind, l.Last.Error = 1, o.AtMS, o.AtMS, o.ErrorKind, o.Error
+		l.Last = letter.Failure{
+			Topic: l.Topic, Partition: l.Partition, Offset: l.Offset, Attempts: 1, FirstMS: o.AtMS, LastMS: o.AtMS, Kind: o.ErrorKind,
+			Error: o.Error, Via: letter.ViaReplay,
+		}
 		l.Cause = letter.Cause(l.Group, o.ErrorKind, o.Error)
 		died = append(died, l.Letter)
 	}

@@ -95,7 +95,8 @@ func (q Query) where(d database.Dialect, args []any) (condition string, all []an
 		}
 	}
 	if q.Key != "" {
-		and("substr(l.key, 1, 200) = substr(?, 1, 200) AND l.key = ?", []byte(q.Key))
+		and("substr(l.key, 1, 200) = ?", []byte(q.Key[:min(len(q.Key), 200)])) // as the index has it
+		and("l.key = ?", []byte(q.Key))
 	}
 	if q.After > 0 {
 		and("l.last_failed_at >= ?", q.After)
@@ -202,10 +203,10 @@ func (s Store) Letter(ctx context.Context, id string) (letter.Letter, []letter.F
 	if len(found) == 0 {
 		return letter.Letter{}, nil, ErrNotFound
 	}
-	rows, err = s.DB.QueryContext(ctx, `SELECT topic, partition, record_offset, attempts, first_failed_at, last_failed_at, error_kind, error
+	rows, err = s.DB.QueryContext(ctx, `SELECT topic, partition, record_offset, attempts, first_failed_at, last_failed_at, error_kind, error, via
 		FROM failures WHERE letter = $1 ORDER BY last_failed_at DESC LIMIT 100`, id)
 	failures, err := database.Collect(rows, err, func(rows *sql.Rows) (f letter.Failure, err error) {
-		err = rows.Scan(&f.Topic, &f.Partition, &f.Offset, &f.Attempts, &f.FirstMS, &f.LastMS, &f.Kind, &f.Error)
+		err = rows.Scan(&f.Topic, &f.Partition, &f.Offset, &f.Attempts, &f.FirstMS, &f.LastMS, &f.Kind, &f.Error, &f.Via)
 		return f, err
 	})
 	if err != nil {

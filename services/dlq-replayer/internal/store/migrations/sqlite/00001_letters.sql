@@ -49,6 +49,7 @@ CREATE TABLE failures (
     attempts        int    NOT NULL,
     error_kind      text   NOT NULL,
     error           text   NOT NULL,
+    via             text   NOT NULL, -- how it was told: by the group's dead letter (empty), replay, or import
     PRIMARY KEY (letter, topic, partition, record_offset, last_failed_at)
 );
 
