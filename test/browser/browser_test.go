@@ -201,8 +201,10 @@ func giveUp(t *testing.T, s *suite.Suite) {
 	t.Helper()
 	h := func(key, value string) kafka.Header { return kafka.Header{Key: key, Value: []byte(value)} }
 	now := fmt.Sprint(time.Now().UnixMilli())
-	common := []kafka.Header{h("ce_source", "order-api"), h("dlq-group", event.Points), h("dlq-topic", event.OrderStatusChanges), h("dlq-partition", "1"), h("dlq-attempts", "3"),
-		h("dlq-first-failed-at", now), h("dlq-last-failed-at", now), h("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}
+	common := []kafka.Header{
+		h("ce_source", "order-api"), h("dlq-group", event.Points), h("dlq-topic", event.OrderStatusChanges), h("dlq-partition", "1"), h("dlq-attempts", "3"),
+		h("dlq-first-failed-at", now), h("dlq-last-failed-at", now), h("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+	}
 	var letters []kafka.Message
 	for i := range 60 {
 		id := uuid.Must(uuid.NewV7()).String()

@@ -13,10 +13,8 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
-
 	"net/http"
 	"net/url"
-
 	"strings"
 	"time"
 

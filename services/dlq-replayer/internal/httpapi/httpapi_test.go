@@ -2,8 +2,10 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -87,6 +89,9 @@ func do(t *testing.T, door http.Handler, method, path, body, role string) *httpt
 	}
 	w := httptest.NewRecorder()
 	door.ServeHTTP(w, r)
+	answer := w.Result()
+	answer.Body = io.NopCloser(bytes.NewReader(w.Body.Bytes()))
+	conforms(t, r, answer)
 	return w
 }
 
