@@ -91,7 +91,7 @@ func (s Store) CreateJob(ctx context.Context, j replay.Job, sel Selection, group
 	if err != nil {
 		return j, fmt.Errorf("create a job: %w", err)
 	}
-	j.ID, j.Selection, j.State = id.String(), string(selection), replay.Running
+	j.ID, j.Selection = id.String(), string(selection)
 	j.Start()
 	for try := 0; ; try++ {
 		err = s.DB.Tx(ctx, func(tx *database.Tx) error { return createTx(ctx, tx, &j, sel, groups) })
@@ -110,7 +110,7 @@ func createTx(ctx context.Context, tx *database.Tx, j *replay.Job, sel Selection
 	if err := tx.QueryRowContext(ctx, `SELECT `+tx.Dialect.NowMS()).Scan(&j.CreatedMS); err != nil {
 		return err
 	}
-	j.Counts, j.EndedMS = replay.Counts{}, 0
+	j.State, j.Counts, j.EndedMS = replay.Running, replay.Counts{}, 0 // an earlier try may have set them
 	if err := insertJobTx(ctx, tx, j); err != nil {
 		return err
 	}
