@@ -89,6 +89,8 @@ func causesCommand() *cobra.Command {
 				Dead, LastHour                 int64
 				Muted                          bool
 			}
+			Expiring int
+			Within   string
 		},
 		) {
 			_, _ = fmt.Fprintln(out, "CAUSE\tGROUP\tDEAD\tLAST HOUR\tKIND\tMESSAGE\tNOTE")
@@ -97,6 +99,9 @@ func causesCommand() *cobra.Command {
 					c.Note = strings.TrimSpace("(muted) " + c.Note)
 				}
 				_, _ = fmt.Fprintf(out, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", c.ID, oneLine(c.Group), c.Dead, c.LastHour, oneLine(c.Kind), oneLine(c.Message), oneLine(c.Note))
+			}
+			if found.Expiring > 0 {
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%d letters that are dead or quarantined will be deleted for their age within %s\n", found.Expiring, found.Within)
 			}
 			if len(found.Causes) > 0 {
 				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "look at one: dlq-replayer letters list --cause %s\n", found.Causes[0].ID)

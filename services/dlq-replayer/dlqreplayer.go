@@ -113,7 +113,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Group: event.DLQReplayer, Topics: []string{kafka.DeadLetters, kafka.RawErrors, kafka.ReplayOutcomes}, Handle: handle, Keep: true, DB: db,
 		Kafka: cfg.Kafka, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
 	})
-	api := httpapi.New(httpapi.Config{Letters: letters, Groups: event.Groups(), Verifier: verifier, Log: tel.Log})
+	api := httpapi.New(httpapi.Config{
+		Letters: letters, Groups: event.Groups(), Verifier: verifier, Log: tel.Log, Retention: cfg.Retention, Warning: cfg.RetentionWarning,
+	})
 	door := console.New(console.Config{API: api, Verifier: verifier, Log: tel.Log})
 
 	g := run.NewGroup(ctx)

@@ -223,6 +223,29 @@ func TestTooManyFailuresPauseARunAndResumeGoesOn(t *testing.T) {
 	})
 }
 
+// One letter in ten fails again: the run pauses within one batch of passing its budget.
+func TestOneInTenPassesTheBudget(t *testing.T) {
+	t.Parallel()
+	each(t, func(b bundle) {
+		ids := b.kill(300)
+		number := map[string]int{}
+		for i, id := range ids {
+			number[id] = i
+		}
+		g := &group{bundle: b, judge: func(l string, _ bool) kafka.OutcomeKind {
+			if number[l]%10 == 9 {
+				return kafka.FailedAgain
+			}
+			return kafka.Applied
+		}}
+		j := g.until(b.create(replay.Run, ofPoints).ID, isPaused)
+		// The third failure is the thirtieth letter, in the batch of 20 that begins with the nineteenth.
+		if failed, answered := j.Counts[replay.FailedAgain], j.Counts.Answered(); failed < replay.Least || answered > 38 || j.Counts[replay.Sent] != 0 {
+			t.Errorf("paused after %d failures in %d answers, %d unanswered: %s", failed, answered, j.Counts[replay.Sent], j.Why)
+		}
+	})
+}
+
 func TestSilenceIsAskedAgainAndThenPauses(t *testing.T) {
 	t.Parallel()
 	each(t, func(b bundle) {

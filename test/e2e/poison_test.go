@@ -14,8 +14,8 @@ import (
 	"github.com/floodgate-dev/floodgate/test/suite"
 )
 
-// TestPoisonIsSeenAndMended follows what `make poison` prints: three causes; two letters are mended, rehearsed and
-// replayed, and the rest is discarded. The books balance before and after.
+// TestPoisonIsSeenAndMended follows what `make poison` prints: four causes; three letters are mended, rehearsed and
+// replayed, an order's timeline shows the effect, and the rest is discarded. The books balance before and after.
 func TestPoisonIsSeenAndMended(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
@@ -34,7 +34,7 @@ func TestPoisonIsSeenAndMended(t *testing.T) {
 	}
 	t.Logf("seen after %v\n%s", report.Took.Round(time.Millisecond), report)
 	d := desk{t, suite.Client{Base: report.Replayer, Token: suite.Token(t, "ann", "operator")}}
-	d.dead("inventory failed", "inventory malformed-order", "order-api undecodable")
+	d.dead("inventory failed", "inventory malformed-order", "order-api undecodable", "order-api malformed-event")
 	balance(t, root)
 
 	unlisted, wrong, unreadable := report.Letters[0].ID, report.Letters[1].ID, report.Letters[2].ID
@@ -55,6 +55,20 @@ func TestPoisonIsSeenAndMended(t *testing.T) {
 	d.replay("run", wrong, "skipped")
 	d.replay("rehearse", wrong, "applied")
 	d.replay("run", wrong, "applied")
+
+	parcel := report.Letters[3].ID
+	timeline := "/orders/" + report.Accepted + "/timeline"
+	if told := shop.Must(t, http.StatusOK, http.MethodGet, timeline, nil); strings.Contains(string(told.Body), "Poison Parcels") {
+		t.Errorf("the timeline tells of the parcel before its letter is applied: %v", told)
+	}
+	d.Must(t, http.StatusOK, http.MethodPost, "/letters/patch", map[string]any{
+		"selection": map[string]any{"ids": []string{parcel}}, "patch": json.RawMessage(report.Parcel()), "reason": "the id lost a character",
+	})
+	d.replay("rehearse", parcel, "applied")
+	d.replay("run", parcel, "applied")
+	if told := shop.Must(t, http.StatusOK, http.MethodGet, timeline, nil); !strings.Contains(string(told.Body), "Poison Parcels") {
+		t.Errorf("the timeline does not tell of the parcel: %v", told)
+	}
 
 	// order-api never accepted the order and gives up what inventory says of it: that it was booked, and released.
 	suite.WaitFor(t, 30*time.Second, func() error {

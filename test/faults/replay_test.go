@@ -165,7 +165,7 @@ func rewarded(t *testing.T, s *suite.Suite, user string) (entries, points int) {
 func TestReplaysSurviveKills(t *testing.T) {
 	t.Parallel()
 	const letters = 10_000
-	s := suite.Start(t, suite.Config{Env: []string{"DLQ_REPLAYER_ANSWER_TIMEOUT=5s"}})
+	s := suite.Start(t, suite.Config{Env: []string{"DLQ_REPLAYER_ANSWER_TIMEOUT=8s"}})
 	r := replays(t, s)
 	giveUp(t, s, "ann", letters)
 	r.dead(event.Points, letters)
@@ -180,9 +180,18 @@ func TestReplaysSurviveKills(t *testing.T) {
 		t.Fatalf("the rehearsal gave points for %d orders", n)
 	}
 	run := r.start("run", event.Points, 1000)
+	// An answer that a kill delayed is asked for again; silence at last pauses the job, and an operator resumes it.
+	watched := func(holds func(j job) bool) job {
+		return r.await(run.ID, 5*time.Minute, func(j job) bool {
+			if j.State == "paused" {
+				r.Must(r.T, http.StatusOK, http.MethodPost, "/jobs/"+run.ID+"/resume", nil)
+			}
+			return holds(j)
+		})
+	}
 	for kill := range servertest.Rounds(5) {
 		done := letters / (servertest.Rounds(5) + 1) * (kill + 1)
-		j := r.await(run.ID, 2*time.Minute, func(j job) bool { return j.Counts["applied"] >= done || !j.open() })
+		j := watched(func(j job) bool { return j.Counts["applied"] >= done || !j.open() })
 		if !j.open() {
 			t.Fatalf("the job ended after %d kills: the run is void", kill)
 		}
@@ -191,13 +200,7 @@ func TestReplaysSurviveKills(t *testing.T) {
 		<-time.After(time.Duration(rand.IntN(500)) * time.Millisecond)
 		victim.Restart()
 	}
-	// An answer that a kill delayed is asked for again; three silences pause the job, and an operator resumes it.
-	j := r.await(run.ID, 5*time.Minute, func(j job) bool {
-		if j.State == "paused" {
-			r.Must(r.T, http.StatusOK, http.MethodPost, "/jobs/"+run.ID+"/resume", nil)
-		}
-		return !j.open()
-	})
+	j := watched(func(j job) bool { return !j.open() })
 	if j.State != "done" || j.Counts["applied"]+j.Counts["already-applied"] != letters {
 		t.Errorf("the job is %s with %v", j.State, j.Counts)
 	}

@@ -1,7 +1,7 @@
-// Package poison puts three records into a running suite that its services give up: one that listing an item mends, one
-// that an edit mends, and one that nobody can read.
+// Package poison puts four records into a running suite that its services give up: one that listing an item mends, one
+// that an edit mends, one that nobody can read, and one that an edit mends and whose effect an order's timeline shows.
 //
-// It promises that the books balance when the three are dead, and again when the first two were mended and replayed.
+// It promises that the books balance when the four are dead, and again when those that can be were mended and replayed.
 package poison
 
 import (
@@ -58,7 +58,10 @@ func Put(ctx context.Context, root string, environ []string) (Report, error) {
 		Order: uuid.Must(uuid.NewV7()).String(), SKU: fmt.Sprintf("%s-%d", source, began.Unix()),
 		Shop: suite.HTTP, Replayer: door.base,
 	}
-	sent, err := records(r.Order, r.SKU, began)
+	if r.Accepted, err = buy(ctx, suite.HTTP, door.token, r.SKU+"-sold"); err != nil {
+		return Report{}, err
+	}
+	sent, err := records(r.Order, r.SKU, r.Accepted, began)
 	if err != nil {
 		return Report{}, err
 	}
@@ -157,6 +160,59 @@ func (d door) look(ctx context.Context, sent []record) (letters []Letter, missin
 		letters = append(letters, page.Letters[at])
 	}
 	return letters, missing, nil
+}
+
+// buy lists an item of one unit, as an operator does, and buys it. The answer is the id of an order that was accepted.
+func buy(ctx context.Context, shop, token, sku string) (string, error) {
+	if shop == "" {
+		shop = "http://127.0.0.1:8080"
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	item := fmt.Sprintf(`{"name":"Sold by poison","unitPriceCents":%d,"currency":"EUR"}`, price)
+	if err := tell(ctx, http.MethodPut, shop+"/api/v1/items/"+sku, token, item, nil); err != nil {
+		return "", err
+	}
+	stock := fmt.Sprintf(`{"units":1,"reason":"make poison","requestId":%q}`, sku)
+	if err := tell(ctx, http.MethodPost, shop+"/api/v1/items/"+sku+"/stock", token, stock, nil); err != nil {
+		return "", err
+	}
+	var order struct{ ID string }
+	for { // the item and its unit are for sale within a second
+		err := tell(ctx, http.MethodPost, shop+"/api/v1/orders", token, fmt.Sprintf(`{"skuId":%q,"quantity":1,"userId":%q,"payment":"captured"}`, sku, source), &order)
+		if err == nil {
+			return order.ID, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("no order of %s was accepted within %v: %w", sku, limit, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// tell sends JSON and reads the answer into into, where it is not nil.
+func tell(ctx context.Context, method, address, token, in string, into any) error {
+	ask, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(in))
+	if err != nil {
+		return err
+	}
+	ask.Header.Set("Authorization", "Bearer "+token)
+	ask.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(ask)
+	if err != nil {
+		return fmt.Errorf("order-api does not answer: %w", err)
+	}
+	defer func() { _ = answer.Body.Close() }() // it was read, or its error is told
+	if answer.StatusCode >= http.StatusMultipleChoices {
+		var problem struct{ Detail string }
+		_ = json.NewDecoder(answer.Body).Decode(&problem) // what is no problem has no detail
+		return fmt.Errorf("%s %s: order-api answers %s: %s", method, address, answer.Status, problem.Detail)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.NewDecoder(answer.Body).Decode(into)
 }
 
 func (d door) read(ctx context.Context, path string, into any) error {

@@ -49,6 +49,9 @@ type Config struct {
 	Groups   []string // that letters may be sent back to
 	Verifier verifier
 	Log      *slog.Logger
+
+	// Letters go after Retention; Warning before that callers are told. Zero for never.
+	Retention, Warning time.Duration
 }
 
 type server struct{ Config }
@@ -231,8 +234,18 @@ func (s server) causes(_ http.ResponseWriter, r *http.Request, _ auth.Caller) (a
 		return nil, err
 	}
 	out := struct {
-		Causes []causeView `json:"causes"`
-	}{[]causeView{}}
+		Causes   []causeView `json:"causes"`
+		Expiring int         `json:"expiring,omitempty"` // letters that are deleted for their age soon
+		Within   string      `json:"within,omitempty"`
+	}{Causes: []causeView{}}
+	if s.Retention > 0 {
+		if out.Expiring, err = s.Letters.Expiring(r.Context(), s.Retention, s.Warning); err != nil {
+			return nil, err
+		}
+		if out.Expiring > 0 {
+			out.Within = s.Warning.String()
+		}
+	}
 	for _, c := range all {
 		out.Causes = append(out.Causes, viewCause(c))
 	}

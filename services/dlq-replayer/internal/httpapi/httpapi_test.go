@@ -50,7 +50,7 @@ func open(t *testing.T, letters ...letter.Letter) shelf {
 			return err
 		}))
 	}
-	return shelf{t, New(Config{Letters: s, Groups: []string{"points"}, Verifier: v, Log: slog.New(slog.DiscardHandler)}), s}
+	return shelf{t, New(Config{Letters: s, Groups: []string{"points"}, Verifier: v, Log: slog.New(slog.DiscardHandler), Retention: 1000 * time.Hour, Warning: time.Hour}), s}
 }
 
 func must(t *testing.T, err error) {
@@ -266,6 +266,17 @@ func TestAPatchMendsManyAndSaysWhichNot(t *testing.T) {
 	must(t, proto.Unmarshal(l.Value, &m))
 	if m.GetOrder().GetUserId() != "u-9" || m.GetOrder().GetPaymentRef() != "secret-ref" || l.EventID != "a" || l.Revision != 1 {
 		t.Errorf("the letter is now %+v with %v", l, &m)
+	}
+}
+
+// What is about to be deleted for its age is said wherever causes are read.
+func TestWhatExpiresIsSaid(t *testing.T) {
+	t.Parallel()
+	young := sample(t, "young")
+	young.Last.LastMS = time.Now().UnixMilli()
+	s := open(t, sample(t, "old"), young)
+	if got := do(t, s, "GET", "/api/v1/causes", "", roleViewer).Body.String(); !strings.Contains(got, `"expiring":1,"within":"1h0m0s"`) {
+		t.Errorf("causes are %s", got)
 	}
 }
 
