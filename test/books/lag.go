@@ -9,7 +9,10 @@ import (
 
 // Ends are the high-water marks of a topic, by partition; none when there is no such topic.
 func Ends(ctx context.Context, brokers []string, topic string) (map[int]int64, error) {
-	client := &kafka.Client{Addr: kafka.TCP(brokers...)}
+	// The shared transport answers from what it knew some seconds ago: a topic that is newer would count as none.
+	fresh := &kafka.Transport{}
+	defer fresh.CloseIdleConnections()
+	client := &kafka.Client{Addr: kafka.TCP(brokers...), Transport: fresh}
 	meta, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return nil, fmt.Errorf("ask for %s: %w", topic, err)
