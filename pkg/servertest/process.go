@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -89,12 +90,22 @@ func (p *process) end(sig syscall.Signal) error {
 	}
 }
 
-// FreePort is a loopback port that nobody uses now.
+// FreePort is a loopback port that nobody uses now. It is below those that the system gives to outgoing connections: one of
+// these would be taken again before its server listens.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
-	ln := listen(tb)
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
+	const lowest, highest = 20_000, 32_000
+	var lc net.ListenConfig
+	for range 100 {
+		port := lowest + rand.IntN(highest-lowest) //nolint:gosec // nothing secret
+		ln, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = ln.Close()
+			return port
+		}
+	}
+	tb.Fatal("no port is free")
+	return 0
 }
 
 func listen(tb testing.TB) net.Listener {

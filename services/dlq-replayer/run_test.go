@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
-	"strconv"
 	"testing"
 	"time"
 
@@ -18,18 +16,6 @@ import (
 	"github.com/floodgate-dev/floodgate/pkg/servertest"
 	"github.com/floodgate-dev/floodgate/proto/event"
 )
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	must(t, err)
-	must(t, free.Close())
-	n, err := strconv.Atoi(port)
-	must(t, err)
-	return n
-}
 
 // background runs a part until the test ends.
 func background(t *testing.T, part func(context.Context) error) {
@@ -50,7 +36,7 @@ func background(t *testing.T, part func(context.Context) error) {
 func TestRunCollectsWhatAGroupGivesUp(t *testing.T) {
 	t.Parallel()
 	cfg := Defaults()
-	cfg.Run.Port, cfg.Run.OpsPort = freePort(t), freePort(t)
+	cfg.Run.Port, cfg.Run.OpsPort = servertest.FreePort(t), servertest.FreePort(t)
 	cfg.Database.DSN = config.Secret(servertest.PostgresDSN(t))
 	cfg.Kafka.Brokers, cfg.Kafka.TopicPrefix = servertest.Kafka(t)
 	cfg.Kafka.Partitions, cfg.Kafka.Replication = 2, 1

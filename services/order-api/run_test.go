@@ -3,9 +3,7 @@ package orderapi
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +24,7 @@ import (
 func settings(t *testing.T, redis string) Config {
 	t.Helper()
 	cfg := Defaults()
-	cfg.Run.Port, cfg.Run.OpsPort = freePort(t), freePort(t)
+	cfg.Run.Port, cfg.Run.OpsPort = servertest.FreePort(t), servertest.FreePort(t)
 	cfg.Database.DSN = config.Secret(servertest.PostgresDSN(t))
 	cfg.Kafka.Brokers, cfg.Kafka.TopicPrefix = servertest.Kafka(t)
 	cfg.Kafka.Partitions, cfg.Kafka.Replication = 2, 1
@@ -37,18 +35,6 @@ func settings(t *testing.T, redis string) Config {
 		t.Fatal(bad)
 	}
 	return cfg
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	must(t, err)
-	must(t, free.Close())
-	n, err := strconv.Atoi(port)
-	must(t, err)
-	return n
 }
 
 func await(t *testing.T, complaint string, ok func() bool) {

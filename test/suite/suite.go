@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -175,18 +177,14 @@ func (s *Suite) Balance() {
 	}
 }
 
-// freePorts finds ports that nobody listens on now.
+// freePorts finds ports that nobody listens on now, each another.
 func freePorts(tb testing.TB, n int) []string {
 	tb.Helper()
 	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
+	for len(ports) < n {
+		if port := strconv.Itoa(servertest.FreePort(tb)); !slices.Contains(ports, port) {
+			ports = append(ports, port)
 		}
-		defer func() { _ = l.Close() }() // all are held until all are known, so that they differ
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
 	}
 	return ports
 }
