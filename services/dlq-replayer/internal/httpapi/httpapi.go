@@ -141,6 +141,10 @@ func (s server) to(route route) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
+		if err := readable(r); err != nil {
+			s.fail(w, r, err)
+			return
+		}
 		w.Header().Set("Cache-Control", "no-store")
 		answer, err := route.handle(w, r, who)
 		switch {
@@ -152,6 +156,23 @@ func (s server) to(route route) http.Handler {
 		}
 	})
 }
+
+// readable refuses bytes that are no text, which Postgres does not take, in the address: no letter, job or cause has such an id.
+func readable(r *http.Request) error {
+	if !isText(r.PathValue("id")) {
+		return store.ErrNotFound
+	}
+	for name, values := range r.URL.Query() {
+		for _, value := range values {
+			if !isText(name) || !isText(value) {
+				return invalid("the address holds a NUL or bytes that are no text")
+			}
+		}
+	}
+	return nil
+}
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // body reads a request's JSON, of at most limit bytes.
 func body(w http.ResponseWriter, r *http.Request, limit int64, into any) error {

@@ -39,9 +39,14 @@ type shelf struct {
 
 func open(t *testing.T, letters ...letter.Letter) shelf {
 	t.Helper()
+	return openOn(t, servertest.SQLite(t), letters...)
+}
+
+// openOn is open on an empty database.
+func openOn(t *testing.T, db *database.DB, letters ...letter.Letter) shelf {
+	t.Helper()
 	v, err := auth.New(t.Context(), key)
 	must(t, err)
-	db := servertest.SQLite(t)
 	must(t, database.Migrate(t.Context(), db, outbox.Migrations, store.Migrations))
 	s := store.Store{DB: db}
 	if len(letters) > 0 {

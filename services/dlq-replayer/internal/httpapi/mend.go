@@ -169,6 +169,9 @@ func (s server) export(w http.ResponseWriter, r *http.Request, who auth.Caller) 
 	if err != nil {
 		return nil, err
 	}
+	if r.URL.Query().Has("limit") {
+		return nil, invalid("an export has no limit: it is all that the filters find")
+	}
 	q.Limit = 100
 	control := http.NewResponseController(w)
 	out := json.NewEncoder(w)
@@ -213,13 +216,15 @@ func (s server) imports(w http.ResponseWriter, r *http.Request, who auth.Caller)
 	lines.Buffer(nil, maxLine)
 	control := http.NewResponseController(w)
 	var batch []letter.Letter
-	total, fresh, size, n := 0, 0, 0, 0
+	total, stored, fresh, size, n := 0, 0, 0, 0, 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
 		newly, err := s.Letters.Import(r.Context(), batch, who.Subject, r.URL.Query().Get("reason"))
-		fresh, batch, size = fresh+newly, nil, 0
+		if err == nil {
+			stored, fresh, batch, size = total, fresh+newly, nil, 0
+		}
 		return err
 	}
 	for lines.Scan() {
@@ -230,7 +235,7 @@ func (s server) imports(w http.ResponseWriter, r *http.Request, who auth.Caller)
 		}
 		letters, err := unpack(lines.Bytes())
 		if err != nil {
-			return nil, invalid(fmt.Sprintf("line %d: %v; %d letters before it are stored", n, err, total-len(batch)))
+			return nil, invalid(fmt.Sprintf("line %d: %v; %d letters before it are stored", n, err, stored))
 		}
 		total++
 		batch = append(batch, letters...)
@@ -241,7 +246,7 @@ func (s server) imports(w http.ResponseWriter, r *http.Request, who auth.Caller)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, invalid(fmt.Sprintf("line %d: %v", n+1, err))
+		return nil, invalid(fmt.Sprintf("line %d: %v; %d letters before it are stored", n+1, err, stored))
 	}
 	if err := flush(); err != nil {
 		return nil, err
@@ -303,6 +308,9 @@ func viewEntry(e store.Entry) auditView {
 }
 
 func (s server) audit(_ http.ResponseWriter, r *http.Request, _ auth.Caller) (any, error) {
+	if err := onlyParameters(r, "cursor", "limit"); err != nil {
+		return nil, err
+	}
 	limit, err := number(r, "limit", 50, 500)
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func (sel Selection) from(d database.Dialect, args []any) (from string, all []an
 		return `letters l JOIN v ON v.id = l.id`, args, &values
 	}
 	q := *sel.Filter
-	if q.State == "" {
+	if q.State == "" && q.states == nil {
 		q.State = letter.Dead
 	}
 	where, args := q.where(d, args)

@@ -96,11 +96,12 @@ func subject(sel Selection) string {
 	return "letters"
 }
 
-// selectedTx are the ids of the selected letters that stand in one of states and that no running job has.
+// selectedTx are the ids of the selected letters that no running job has. A filter that names no state means those that are
+// dead; where states has none such, those that stand in any of states.
 func selectedTx(ctx context.Context, tx *database.Tx, sel Selection, states []letter.State) ([]string, error) {
-	if sel.Filter != nil && sel.Filter.State == "" {
+	if sel.Filter != nil && !slices.Contains(states, letter.Dead) {
 		q := *sel.Filter
-		q.State = states[0]
+		q.states = states
 		sel.Filter = &q
 	}
 	from, args, v := sel.from(tx.Dialect, nil)

@@ -76,6 +76,8 @@ type Query struct {
 	Before int64        `json:"before,omitempty"` // exclusive
 	State  letter.State `json:"state,omitempty"`
 
+	states []letter.State // any of these, where State is empty
+
 	Limit  int    `json:"-"`
 	Cursor string `json:"-"` // of the page before
 }
@@ -93,6 +95,13 @@ func (q Query) where(d database.Dialect, args []any) (condition string, all []an
 		if equal.value != "" {
 			and("l."+equal.column+" = ?", equal.value)
 		}
+	}
+	if q.State == "" && len(q.states) > 0 {
+		var words []string
+		for _, state := range q.states {
+			words = append(words, "'"+string(state)+"'")
+		}
+		parts = append(parts, "l.state IN ("+strings.Join(words, ", ")+")")
 	}
 	if q.Key != "" {
 		and("substr(l.key, 1, 200) = ?", []byte(q.Key[:min(len(q.Key), 200)])) // as the index has it
