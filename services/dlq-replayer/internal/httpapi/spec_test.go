@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"encoding/json"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -11,6 +14,10 @@ import (
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/floodgate-dev/floodgate/pkg/auth"
+	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/replay"
+	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/store"
 )
 
 // spec is openapi.yaml, read once.
@@ -74,5 +81,37 @@ func TestTheTextIsWhole(t *testing.T) {
 	open(t).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/openapi.yaml", nil))
 	if w.Code != http.StatusOK || w.Body.String() != string(openAPI) {
 		t.Errorf("/openapi.yaml answers %d with %d bytes", w.Code, w.Body.Len())
+	}
+}
+
+// TestTheTextKnowsEveryCode compares the codes that openapi.yaml tells of with those that errors are answered with, both ways.
+func TestTheTextKnowsEveryCode(t *testing.T) {
+	t.Parallel()
+	var answered []string
+	for _, err := range []error{
+		auth.ErrUnauthenticated, auth.ErrKeysAway, errForbidden, store.ErrNotFound, store.ErrCursor, store.ErrBusy, store.ErrNothing, store.ErrTooMany,
+		store.ErrAmbigue, replay.ErrIllegal, &http.MaxBytesError{}, invalid("odd"), errors.New("unforeseen"),
+	} {
+		w := httptest.NewRecorder()
+		server{Config{Log: slog.New(slog.DiscardHandler)}}.fail(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), err)
+		var p problem
+		must(t, json.Unmarshal(w.Body.Bytes(), &p))
+		answered = append(answered, p.Code)
+	}
+	var text struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct {
+					Enum []string `yaml:"enum"`
+				} `yaml:"properties"`
+			} `yaml:"schemas"`
+		} `yaml:"components"`
+	}
+	must(t, yaml.Unmarshal(openAPI, &text))
+	told := text.Components.Schemas["Problem"].Properties["code"].Enum
+	slices.Sort(answered)
+	slices.Sort(told)
+	if answered = slices.Compact(answered); !slices.Equal(told, answered) {
+		t.Errorf("openapi.yaml tells of %v; answered are %v", told, answered)
 	}
 }
