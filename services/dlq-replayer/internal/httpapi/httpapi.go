@@ -141,8 +141,8 @@ func (s server) to(route route) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
-		if err := readable(r); err != nil {
-			s.fail(w, r, err)
+		if !isText(r.PathValue("id")) { // no letter, job or cause has such an id
+			s.fail(w, r, store.ErrNotFound)
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
@@ -157,21 +157,7 @@ func (s server) to(route route) http.Handler {
 	})
 }
 
-// readable refuses bytes that are no text, which Postgres does not take, in the address: no letter, job or cause has such an id.
-func readable(r *http.Request) error {
-	if !isText(r.PathValue("id")) {
-		return store.ErrNotFound
-	}
-	for name, values := range r.URL.Query() {
-		for _, value := range values {
-			if !isText(name) || !isText(value) {
-				return invalid("the address holds a NUL or bytes that are no text")
-			}
-		}
-	}
-	return nil
-}
-
+// isText says whether s may be asked of a database: Postgres takes no NUL, and no bytes that are no text.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // body reads a request's JSON, of at most limit bytes.
@@ -250,6 +236,9 @@ func (s server) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (s server) causes(_ http.ResponseWriter, r *http.Request, _ auth.Caller) (any, error) {
+	if err := onlyParameters(r, "all"); err != nil {
+		return nil, err
+	}
 	all, err := s.Letters.Causes(r.Context(), r.URL.Query().Get("all") == "true")
 	if err != nil {
 		return nil, err
@@ -332,7 +321,7 @@ func filtered(q store.Query, filters map[string]string) (store.Query, error) {
 		"cause": &q.Cause, "group": &q.Group, "topic": &q.Topic, "type": &q.Type, "kind": &q.Kind, "key": &q.Key, "text": &q.Text,
 	}
 	for name, value := range filters {
-		if strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
+		if !isText(value) {
 			return q, invalid(name + " holds a NUL or bytes that are no text")
 		}
 		if value == "" {

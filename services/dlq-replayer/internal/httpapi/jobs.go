@@ -179,11 +179,15 @@ func (s server) jobs(_ http.ResponseWriter, r *http.Request, _ auth.Caller) (any
 	return out, nil
 }
 
-// onlyParameters refuses what the address says beside names: a filter with a slip in its name must not seem to filter.
+// onlyParameters refuses what the address says beside names, for a filter with a slip in its name must not seem to filter, and
+// values that are no text.
 func onlyParameters(r *http.Request, names ...string) error {
-	for name := range r.URL.Query() {
+	for name, values := range r.URL.Query() {
 		if !slices.Contains(names, name) {
 			return invalid(fmt.Sprintf("%q is no parameter here: there are %s", name, strings.Join(names, ", ")))
+		}
+		if !isText(values[0]) {
+			return invalid(name + " holds a NUL or bytes that are no text")
 		}
 	}
 	return nil
@@ -225,12 +229,12 @@ func (s server) jobLetters(_ http.ResponseWriter, r *http.Request, _ auth.Caller
 			return nil, store.ErrCursor
 		}
 	}
-	if _, err := s.Letters.Job(r.Context(), r.PathValue("id")); err != nil {
-		return nil, err
-	}
 	outcome := replay.Outcome(r.URL.Query().Get("outcome"))
 	if outcome != "" && !slices.Contains(replay.Outcomes, outcome) {
 		return nil, invalid(fmt.Sprintf("outcome is one of %v", replay.Outcomes))
+	}
+	if _, err := s.Letters.Job(r.Context(), r.PathValue("id")); err != nil {
+		return nil, err
 	}
 	found, err := s.Letters.JobLetters(r.Context(), r.PathValue("id"), outcome, after, limit)
 	if err != nil {

@@ -212,6 +212,9 @@ const (
 )
 
 func (s server) imports(w http.ResponseWriter, r *http.Request, who auth.Caller) (any, error) {
+	if err := onlyParameters(r, "reason"); err != nil {
+		return nil, err
+	}
 	lines := bufio.NewScanner(r.Body)
 	lines.Buffer(nil, maxLine)
 	control := http.NewResponseController(w)

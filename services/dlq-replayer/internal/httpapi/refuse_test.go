@@ -30,8 +30,10 @@ func TestOddAddressesAreRefused(t *testing.T) {
 			{"POST", "/api/v1/letters/import?reason=%00", "", http.StatusUnprocessableEntity},
 			{"POST", "/api/v1/letters/import?reason=%ff", "", http.StatusUnprocessableEntity},
 			{"GET", "/api/v1/jobs?stat=running", "", http.StatusUnprocessableEntity},
-			{"GET", "/api/v1/jobs/some/letters?outcome=fine", "", http.StatusNotFound},
+			{"GET", "/api/v1/jobs/some/letters?outcome=fine", "", http.StatusUnprocessableEntity},
 			{"GET", "/api/v1/jobs/some/letters?outcom=sent", "", http.StatusUnprocessableEntity},
+			{"GET", "/api/v1/causes?al=true", "", http.StatusUnprocessableEntity},
+			{"POST", "/api/v1/letters/import?why=moved", "", http.StatusUnprocessableEntity},
 			{"GET", "/api/v1/audit?who=me", "", http.StatusUnprocessableEntity},
 			{"GET", "/api/v1/letters/export?limit=3", "", http.StatusUnprocessableEntity},
 		} {

@@ -18,13 +18,9 @@ func moveTx(ctx context.Context, tx *database.Tx, ids []string, to letter.State,
 		return 0, nil
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	var states []string
-	for _, state := range from {
-		states = append(states, "'"+string(state)+"'")
-	}
 	v := database.NewValues(database.Col("id", "text", ids))
 	rows, err := tx.QueryValues(ctx, v, `SELECT l.id, l.state, l.cause FROM letters l WHERE l.id IN (SELECT v.id FROM v)
-		AND l.state IN (`+strings.Join(states, ", ")+`) ORDER BY l.id`+tx.Dialect.ForUpdate())
+		AND `+standsIn(from)+` ORDER BY l.id`+tx.Dialect.ForUpdate())
 	causes := map[string]*tally{}
 	count := func(cause string, n int64) {
 		if causes[cause] == nil {
@@ -53,6 +49,15 @@ func moveTx(ctx context.Context, tx *database.Tx, ids []string, to letter.State,
 		return 0, fmt.Errorf("move %d letters: %w", len(moved), err)
 	}
 	return len(moved), upsertCausesTx(ctx, tx, causes)
+}
+
+// standsIn is the condition that letter l has one of states.
+func standsIn(states []letter.State) string {
+	var words []string
+	for _, state := range states {
+		words = append(words, "'"+string(state)+"'")
+	}
+	return "l.state IN (" + strings.Join(words, ", ") + ")"
 }
 
 // Fates are what somebody may decide about letters, and from which states.

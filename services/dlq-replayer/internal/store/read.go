@@ -97,11 +97,7 @@ func (q Query) where(d database.Dialect, args []any) (condition string, all []an
 		}
 	}
 	if q.State == "" && len(q.states) > 0 {
-		var words []string
-		for _, state := range q.states {
-			words = append(words, "'"+string(state)+"'")
-		}
-		parts = append(parts, "l.state IN ("+strings.Join(words, ", ")+")")
+		parts = append(parts, standsIn(q.states))
 	}
 	if q.Key != "" {
 		and("substr(l.key, 1, 200) = ?", []byte(q.Key[:min(len(q.Key), 200)])) // as the index has it
