@@ -13,6 +13,7 @@ import (
 	"github.com/floodgate-dev/floodgate/pkg/run"
 	"github.com/floodgate-dev/floodgate/pkg/telemetry"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 )
 
 // Config is all that can be set.
@@ -23,6 +24,7 @@ type Config struct {
 	Outbox    outbox.Config    `mapstructure:",squash"`
 	Auth      auth.Config      `mapstructure:",squash"`
 	Telemetry telemetry.Config `mapstructure:",squash"`
+	Redis     redisdb.Config   `mapstructure:",squash"`
 	Gate      gate.Config      `mapstructure:",squash"`
 
 	// TrustCaptured lets a customer say that the money is in. For trying things out only.
@@ -43,7 +45,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{
 		Run: run.Defaults(8080, 9180), Database: database.Defaults(), Kafka: kafka.Defaults(), Outbox: outbox.Defaults(),
-		Telemetry: telemetry.Defaults(), Gate: gate.Defaults(),
+		Telemetry: telemetry.Defaults(), Redis: redisdb.Defaults(), Gate: gate.Defaults(),
 		PaymentWindow: 15 * time.Minute, Committers: 2, Queue: 4096,
 		InventoryAddr: "127.0.0.1:9101", PointsAddr: "127.0.0.1:9102", LogisticsAddr: "127.0.0.1:9103",
 	}
@@ -52,7 +54,7 @@ func Defaults() Config {
 // Check says what is wrong with c, all at once; nil when nothing is.
 func (c Config) Check() []string {
 	return slices.Concat(c.Run.Check(), c.Database.Check(), c.Kafka.Check(), c.Outbox.Check(), c.Auth.Check(),
-		c.Telemetry.Check(), c.Gate.Check(), c.check())
+		c.Telemetry.Check(), c.Redis.Check(), c.Gate.Check(), c.check())
 }
 
 func (c Config) check() []string {
@@ -65,6 +67,9 @@ func (c Config) check() []string {
 	} else if c.Committers > c.Database.MaxConns/2 {
 		bad = append(bad, fmt.Sprintf("committers is %d, more than half of database_max_conns (%d): lower the one or raise the other",
 			c.Committers, c.Database.MaxConns))
+	}
+	if c.Gate.Kind != gate.KindOff && len(c.Redis.Addrs) == 0 {
+		bad = append(bad, "redis_addrs is empty: name a Redis as host:port, or set gate to off")
 	}
 	if c.Queue < 1 {
 		bad = append(bad, fmt.Sprintf("accept_queue is %d: at least one order must be able to wait", c.Queue))

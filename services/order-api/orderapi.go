@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc"
 
 	"github.com/floodgate-dev/floodgate/pkg/auth"
@@ -26,6 +27,7 @@ import (
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/httpapi"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/store"
 )
 
@@ -95,11 +97,12 @@ func (s *service) run(ctx context.Context) (err error) {
 	relay := outbox.NewRelay(outbox.RelayConfig{
 		DB: s.db, Sender: writer, Source: "order-api", Config: cfg.Outbox, Log: tel.Log, Meter: tel.Meter,
 	})
-	keeper, closeGate, err := openGate(cfg.Gate, books, tel)
+	client := redisdb.Open(cfg.Redis)
+	defer func() { err = errors.Join(err, client.Close()) }()
+	keeper, err := openGate(cfg.Gate, client, books, tel)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeGate()) }()
 	committer, err := accept.New(accept.Config{
 		Books: books, Gate: keeper, Committers: cfg.Committers, Queue: cfg.Queue, Wake: relay.Wake, Log: tel.Log, Meter: tel.Meter,
 	})
@@ -184,13 +187,11 @@ type keeper interface {
 	Run(ctx context.Context) error
 }
 
-func openGate(cfg gate.Config, books *store.Store, tel *telemetry.Telemetry) (k keeper, closeGate func() error, err error) {
+func openGate(cfg gate.Config, client redis.UniversalClient, books *store.Store, tel *telemetry.Telemetry) (keeper, error) {
 	if cfg.Kind == gate.KindOff {
-		return gate.Off{}, func() error { return nil }, nil
+		return gate.Off{}, nil
 	}
-	client := gate.Open(cfg)
-	k, err = gate.New(client, books, gate.Observers{Log: tel.Log, Meter: tel.Meter})
-	return k, client.Close, err
+	return gate.New(client, books, gate.Observers{Log: tel.Log, Meter: tel.Meter})
 }
 
 func (s *service) watch(parts ...func() error) {

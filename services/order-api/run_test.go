@@ -28,7 +28,7 @@ func settings(t *testing.T, redis string) Config {
 	cfg.Database.DSN = config.Secret(servertest.PostgresDSN(t))
 	cfg.Kafka.Brokers, cfg.Kafka.TopicPrefix = servertest.Kafka(t)
 	cfg.Kafka.Partitions, cfg.Kafka.Replication = 2, 1
-	cfg.Gate.Addrs = []string{redis}
+	cfg.Redis.Addrs = []string{redis}
 	cfg.Auth.Key = "a key for tests that is long enough"
 	cfg.Telemetry.LogLevel = "error"
 	if bad := cfg.Check(); bad != nil {
@@ -139,7 +139,8 @@ func TestConfigComplainsOfEverythingAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := settings(t, "127.0.0.1:1")
 	cfg.Committers, cfg.Queue, cfg.PaymentWindow, cfg.PointsAddr, cfg.Gate.Kind = 100, 0, 0, "nowhere", "maybe"
-	if bad := cfg.Check(); len(bad) != 5 {
-		t.Errorf("complaints %q, want five", bad)
+	cfg.Redis.Addrs = nil
+	if bad := cfg.Check(); len(bad) != 6 {
+		t.Errorf("complaints %q, want six", bad)
 	}
 }

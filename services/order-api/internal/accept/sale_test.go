@@ -23,6 +23,7 @@ import (
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/accept"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/redistest"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/store"
 )
@@ -76,7 +77,7 @@ func (s *shop) replica(t *testing.T, kind, dsn string) *replica {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	r := &replica{gate: gate.Off{}}
 	if kind == gate.KindLua {
-		client := gate.Open(gate.Config{Kind: kind, Addrs: []string{s.redis.Addr}})
+		client := redisdb.Open(redisdb.Config{Addrs: []string{s.redis.Addr}})
 		t.Cleanup(func() { _ = client.Close() })
 		r.gate, err = gate.New(client, truth, gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
 		must(t, err)

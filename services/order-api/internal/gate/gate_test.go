@@ -19,6 +19,7 @@ import (
 
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/redistest"
 )
 
@@ -52,9 +53,9 @@ type bundle struct {
 	shelf *shelf
 }
 
-func setup(t *testing.T, cfg gate.Config) bundle {
+func setup(t *testing.T, cfg redisdb.Config) bundle {
 	t.Helper()
-	b := bundle{redis: gate.Open(cfg), shelf: &shelf{units: map[string]int64{"tea": 10, "mug": 5}}}
+	b := bundle{redis: redisdb.Open(cfg), shelf: &shelf{units: map[string]int64{"tea": 10, "mug": 5}}}
 	t.Cleanup(func() { _ = b.redis.Close() })
 	b.Lua = another(t, b)
 	return b
@@ -122,7 +123,7 @@ func lines(of ...any) []order.Line {
 }
 
 // each runs a test on a Redis, on a Cluster and on the embedded one.
-func each(t *testing.T, name string, test func(t *testing.T, cfg gate.Config)) {
+func each(t *testing.T, name string, test func(t *testing.T, cfg redisdb.Config)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		t.Parallel()
@@ -137,12 +138,12 @@ func each(t *testing.T, name string, test func(t *testing.T, cfg gate.Config)) {
 	})
 }
 
-func at(addr string) gate.Config { return gate.Config{Kind: gate.KindLua, Addrs: []string{addr}} }
+func at(addr string) redisdb.Config { return redisdb.Config{Addrs: []string{addr}} }
 
 func TestLua(t *testing.T) {
 	t.Parallel()
 
-	each(t, "ManyBuyersOfTwoReplicasGetWhatThereIs", func(t *testing.T, cfg gate.Config) {
+	each(t, "ManyBuyersOfTwoReplicasGetWhatThereIs", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		gates := []*gate.Lua{b.Lua, another(t, b)}
@@ -162,7 +163,7 @@ func TestLua(t *testing.T) {
 		b.want(t, "tea", 0)
 	})
 
-	each(t, "ARefusalSaysWhatIsLeft", func(t *testing.T, cfg gate.Config) {
+	each(t, "ARefusalSaysWhatIsLeft", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		ticket := b.Take(t.Context(), "a", lines("tea", 11))
@@ -171,7 +172,7 @@ func TestLua(t *testing.T) {
 		}
 	})
 
-	each(t, "WhatIsNotForSaleIsTheTransactionsToRefuse", func(t *testing.T, cfg gate.Config) {
+	each(t, "WhatIsNotForSaleIsTheTransactionsToRefuse", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		if b.Take(t.Context(), "a", lines("unheard of", 1)).Refused() {
@@ -190,7 +191,7 @@ func TestLua(t *testing.T) {
 		})
 	})
 
-	each(t, "ARepeatTakesNoSecondUnit", func(t *testing.T, cfg gate.Config) {
+	each(t, "ARepeatTakesNoSecondUnit", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		first := b.Take(t.Context(), "a", lines("tea", 3))
@@ -207,7 +208,7 @@ func TestLua(t *testing.T) {
 		b.want(t, "tea", 10)
 	})
 
-	each(t, "ALaterLineRefusedGivesTheEarlierOnesBack", func(t *testing.T, cfg gate.Config) {
+	each(t, "ALaterLineRefusedGivesTheEarlierOnesBack", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		if !b.Take(t.Context(), "a", lines("mug", 5, "tea", 11)).Refused() {
@@ -219,7 +220,7 @@ func TestLua(t *testing.T) {
 		}
 	})
 
-	each(t, "AGiveBackAfterAReloadMakesNoUnits", func(t *testing.T, cfg gate.Config) {
+	each(t, "AGiveBackAfterAReloadMakesNoUnits", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		before := b.Take(t.Context(), "a", lines("tea", 3))
@@ -231,7 +232,7 @@ func TestLua(t *testing.T) {
 		b.want(t, "tea", 9)
 	})
 
-	each(t, "AWipedOrBrokenCounterIsLoadedAgain", func(t *testing.T, cfg gate.Config) {
+	each(t, "AWipedOrBrokenCounterIsLoadedAgain", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		b.Take(t.Context(), "a", lines("tea", 3))
@@ -255,7 +256,7 @@ func TestLua(t *testing.T) {
 		}
 	})
 
-	each(t, "TheResyncLowersAndRaises", func(t *testing.T, cfg gate.Config) {
+	each(t, "TheResyncLowersAndRaises", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		b.run(t)
@@ -268,7 +269,7 @@ func TestLua(t *testing.T) {
 		}
 	})
 
-	each(t, "UnitsThatNobodyBoughtComeBackAlone", func(t *testing.T, cfg gate.Config) {
+	each(t, "UnitsThatNobodyBoughtComeBackAlone", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		b.run(t)
@@ -278,7 +279,7 @@ func TestLua(t *testing.T) {
 		b.want(t, "tea", 10)
 	})
 
-	each(t, "ChangedStockIsSeenAtOnceAndTold", func(t *testing.T, cfg gate.Config) {
+	each(t, "ChangedStockIsSeenAtOnceAndTold", func(t *testing.T, cfg redisdb.Config) {
 		t.Helper()
 		b := setup(t, cfg)
 		told := b.redis.Subscribe(t.Context(), "stock:changed")
@@ -447,22 +448,12 @@ func TestTheMasterIsFoundThroughASentinel(t *testing.T) {
 
 func TestConfigComplains(t *testing.T) {
 	t.Parallel()
-	for complaint, cfg := range map[string]gate.Config{
-		"gate is":              {Kind: "open", Addrs: []string{"a:1"}},
-		"redis_addrs is empty": {Kind: gate.KindLua},
-		"must be host:port":    {Kind: gate.KindLua, Addrs: []string{"a"}},
-		"contradict":           {Kind: gate.KindLua, Addrs: []string{"a:1"}, Cluster: true, MasterName: "m"},
-		"need redis_master":    {Kind: gate.KindLua, Addrs: []string{"a:1"}, SentinelUsername: "u"},
-		"needs redis_password": {Kind: gate.KindLua, Addrs: []string{"a:1"}, Username: "u"},
-	} {
-		if bad := cfg.Check(); len(bad) != 1 || !strings.Contains(bad[0], complaint) {
-			t.Errorf("%+v: complaints %q, want one with %q", cfg, bad, complaint)
+	if bad := (gate.Config{Kind: "open"}).Check(); len(bad) != 1 || !strings.Contains(bad[0], "gate is") {
+		t.Errorf("complaints %q, want one of the kind", bad)
+	}
+	for _, cfg := range []gate.Config{gate.Defaults(), {Kind: gate.KindOff}} {
+		if bad := cfg.Check(); bad != nil {
+			t.Errorf("%+v: %q", cfg, bad)
 		}
-	}
-	if bad := gate.Defaults().Check(); bad != nil {
-		t.Errorf("the defaults: %q", bad)
-	}
-	if bad := (gate.Config{Kind: gate.KindOff}).Check(); bad != nil {
-		t.Errorf("no gate needs no Redis: %q", bad)
 	}
 }

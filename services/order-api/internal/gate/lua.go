@@ -14,11 +14,10 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 )
 
 const (
-	// patience bounds what one visit of Redis may cost an order before the order goes on without the gate.
-	patience = 500 * time.Millisecond
 	// remember is how long an operation's repeat takes no second unit. Later repeats take one and give it back.
 	remember = time.Minute
 	// reopen is how long orders go straight to the committer before one of them tries Redis again.
@@ -74,7 +73,7 @@ func (g *Lua) noteBreaker(_ string, from, to gobreaker.State) {
 // nor cut off a script that may already have run; so f's context knows its patience only.
 func visit[T any](ctx context.Context, g *Lua, f func(context.Context) (T, error)) (T, error) {
 	answer, err := g.breaker.Execute(func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisdb.Patience)
 		defer cancel()
 		return f(ctx)
 	})

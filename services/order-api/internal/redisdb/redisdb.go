@@ -1,4 +1,8 @@
-package gate
+// Package redisdb opens the Redis that order-api's gate and its cache of items share.
+//
+// It promises that a Redis which is away is noticed quickly and costs a caller no more than Patience: nothing in the
+// service needs Redis to be right.
+package redisdb
 
 import (
 	"context"
@@ -6,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -13,15 +18,11 @@ import (
 	"github.com/floodgate-dev/floodgate/pkg/config"
 )
 
-// The gates there are.
-const (
-	KindLua = "lua"
-	KindOff = "off"
-)
+// Patience bounds what one visit of Redis may cost a request before the request goes on without it.
+const Patience = 500 * time.Millisecond
 
-// Config says which gate there is and where its Redis is: one node, a Cluster, or a master that sentinels know.
+// Config says where Redis is: one node, a Cluster, or a master that sentinels know. No address: there is none.
 type Config struct {
-	Kind             string        `mapstructure:"gate"`
 	Addrs            []string      `mapstructure:"redis_addrs"`
 	Username         string        `mapstructure:"redis_username"`
 	Password         config.Secret `mapstructure:"redis_password"`
@@ -32,22 +33,12 @@ type Config struct {
 	SentinelPassword config.Secret `mapstructure:"redis_sentinel_password"`
 }
 
-// Defaults are the settings of a gate that was told nothing.
-func Defaults() Config { return Config{Kind: KindLua, Addrs: []string{"127.0.0.1:6379"}} }
+// Defaults are the settings of a service that was told nothing.
+func Defaults() Config { return Config{Addrs: []string{"127.0.0.1:6379"}} }
 
 // Check says what is wrong with c, all at once; nil when nothing is.
 func (c Config) Check() []string {
 	var bad []string
-	switch c.Kind {
-	case KindOff:
-		return nil
-	case KindLua:
-	default:
-		bad = append(bad, fmt.Sprintf("gate is %q: it must be %s or %s", c.Kind, KindLua, KindOff))
-	}
-	if len(c.Addrs) == 0 {
-		bad = append(bad, "redis_addrs is empty: name a Redis as host:port, or set gate to off")
-	}
 	for _, addr := range c.Addrs {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			bad = append(bad, fmt.Sprintf("redis_addrs has %q: it must be host:port", addr))
@@ -65,7 +56,7 @@ func (c Config) Check() []string {
 	return bad
 }
 
-// quiet drops what the driver would print: that Redis is away is said once, by the breaker, and in the log's own format.
+// quiet drops what the driver would print: that Redis is away is said once, by who misses it, and in the log's own format.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
@@ -80,9 +71,9 @@ func Open(c Config) redis.UniversalClient {
 		Addrs: c.Addrs, Username: c.Username, Password: c.Password.Reveal(),
 		MasterName: c.MasterName, SentinelUsername: c.SentinelUsername, SentinelPassword: c.SentinelPassword.Reveal(),
 		IsClusterMode: c.Cluster,
-		// An order must never wait long for what it can do without: no retries behind the breaker's back, and no
+		// A request must never wait long for what it can do without: no retries behind a breaker's back, and no
 		// queueing for a connection beyond its patience.
-		MaxRetries: -1, DialTimeout: patience, ReadTimeout: patience, WriteTimeout: patience, PoolTimeout: patience,
+		MaxRetries: -1, DialTimeout: Patience, ReadTimeout: Patience, WriteTimeout: Patience, PoolTimeout: Patience,
 		DialerRetries: 1, ContextTimeoutEnabled: true, PoolSize: 64,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
