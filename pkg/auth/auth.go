@@ -6,6 +6,7 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/maypok86/otter/v2"
 
 	"github.com/floodgate-dev/floodgate/pkg/config"
 )
@@ -22,6 +24,9 @@ const (
 	leastKey = 32               // bytes of a shared key: as many as the signature has
 	longest  = 8 << 10          // bytes of a token
 	leeway   = 10 * time.Second // between our clock and the issuer's
+
+	remembered = 10_000               // tokens, at some 300 bytes each
+	forever    = 365 * 24 * time.Hour // for a shared key: it changes with the process
 )
 
 // Config says whose tokens are believed: those of one shared key, or those of an issuer whose public keys stand behind
@@ -93,6 +98,15 @@ type claims struct {
 type Verifier struct {
 	parser *jwt.Parser
 	keys   keys
+
+	believe time.Duration // how long a verified token needs no second look
+	known   *otter.Cache[[sha256.Size]byte, believed]
+}
+
+// believed is a token that was verified, kept under its hash until it expires or its key may have been taken back.
+type believed struct {
+	Caller
+	until time.Time
 }
 
 // keys finds the key that a token says it was signed with, or returns ErrKeysAway.
@@ -101,7 +115,7 @@ type keys func(ctx context.Context, token *jwt.Token) (any, error)
 // New prepares a verifier; keys that are fetched are kept fresh until ctx ends. An issuer that is away now is asked
 // again when a token comes.
 func New(ctx context.Context, cfg Config) (*Verifier, error) {
-	find, algorithms, err := source(ctx, cfg)
+	find, algorithms, believe, err := source(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
@@ -113,23 +127,30 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	if cfg.Audience != "" {
 		options = append(options, jwt.WithAudience(cfg.Audience))
 	}
-	return &Verifier{parser: jwt.NewParser(options...), keys: find}, nil
+	return &Verifier{parser: jwt.NewParser(options...), keys: find, believe: believe, known: otter.Must(&otter.Options[[sha256.Size]byte, believed]{
+		MaximumSize: remembered,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[[sha256.Size]byte, believed]) time.Duration {
+			return time.Until(e.Value.until)
+		}),
+	})}, nil
 }
 
-func source(ctx context.Context, cfg Config) (keys, []string, error) {
+// source is where keys come from, which algorithms are theirs, and how long a token that one of them signed may be
+// believed without looking again: no longer than a key that is taken back.
+func source(ctx context.Context, cfg Config) (find keys, algorithms []string, believe time.Duration, err error) {
 	public := []string{"RS256", "ES256", "EdDSA"}
 	switch {
 	case cfg.JWKSURL != "":
 		find, err := fetched(ctx, cfg.JWKSURL)
-		return find, public, err
+		return find, public, refresh, err
 	case cfg.JWKSFile != "":
 		find, err := fromFile(cfg.JWKSFile)
-		return find, public, err
+		return find, public, look, err
 	case len(cfg.Key.Reveal()) < leastKey:
-		return nil, nil, fmt.Errorf("auth_key is shorter than %d bytes", leastKey)
+		return nil, nil, 0, fmt.Errorf("auth_key is shorter than %d bytes", leastKey)
 	}
 	key := []byte(cfg.Key.Reveal())
-	return func(context.Context, *jwt.Token) (any, error) { return key, nil }, []string{"HS256"}, nil
+	return func(context.Context, *jwt.Token) (any, error) { return key, nil }, []string{"HS256"}, forever, nil
 }
 
 // Verify tells who token speaks for. The error is a *Refused, or ErrKeysAway when nothing can be said about the token.
@@ -139,6 +160,10 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	}
 	if len(token) > longest {
 		return Caller{}, &Refused{"the token is too long"}
+	}
+	hash := sha256.Sum256([]byte(token))
+	if b, ok := v.known.GetIfPresent(hash); ok && time.Now().Before(b.until) {
+		return b.Caller, nil
 	}
 	var c claims
 	_, err := v.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return v.keys(ctx, t) })
@@ -150,7 +175,12 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	case c.Subject == "":
 		return Caller{}, &Refused{"the token names no subject"}
 	}
-	return Caller{Subject: c.Subject, Roles: c.Roles}, nil
+	b := believed{Caller{Subject: c.Subject, Roles: c.Roles}, time.Now().Add(v.believe)}
+	if expires := c.ExpiresAt.Time; expires.Before(b.until) { // the parser refuses a token without it
+		b.until = expires
+	}
+	v.known.Set(hash, b)
+	return b.Caller, nil
 }
 
 // reason tells a caller what to mend, and an attacker nothing more than that.

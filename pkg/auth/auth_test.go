@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -366,4 +367,61 @@ func ExampleIssue() {
 	token, _ := Issue(cfg, "u-1", []string{"shop"}, time.Hour)
 	fmt.Println(strings.Count(token, "."))
 	// Output: 2
+}
+
+// A token is verified once, and never believed for longer than it lasts or than its key does.
+func TestVerifiedTokensAreRemembered(t *testing.T) {
+	t.Parallel()
+	v := verifier(t, shared)
+	asked := 0
+	find := v.keys
+	v.keys = func(ctx context.Context, token *jwt.Token) (any, error) { asked++; return find(ctx, token) }
+
+	token := sign(t, jwt.SigningMethodHS256, []byte(key), "", good())
+	for range 3 {
+		caller, err := v.Verify(t.Context(), token)
+		if err != nil || caller.Subject != "u-1" || !caller.Has("shop") {
+			t.Fatalf("Verify = %v, %v", caller, err)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("its signature was verified %d times, want once", asked)
+	}
+	refused(t, v, token[:len(token)-2]+"xx", "signature") // a token that differs is another token
+
+	brief := sign(t, jwt.SigningMethodHS256, []byte(key), "", with("exp", in(-8*time.Second))) // good by the leeway only
+	for range 2 {
+		if _, err := v.Verify(t.Context(), brief); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if asked != 4 {
+		t.Errorf("a token past its end was remembered: verified %d times in all, want 4", asked)
+	}
+	<-time.After(2500 * time.Millisecond)
+	refused(t, v, brief, "expired")
+}
+
+func BenchmarkVerify(b *testing.B) {
+	v, err := New(b.Context(), shared)
+	if err != nil {
+		b.Fatal(err)
+	}
+	token, err := Issue(shared, "u-1", []string{"shop"}, time.Hour)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, forget := range map[string]bool{"Remembered": false, "Anew": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if forget {
+					v.known.InvalidateAll()
+				}
+				if _, err := v.Verify(b.Context(), token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

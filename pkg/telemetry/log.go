@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 
 	"go.opentelemetry.io/otel/trace"
@@ -23,16 +22,16 @@ func level(name string) (slog.Level, error) {
 	return 0, fmt.Errorf("log_level %q is unknown", name)
 }
 
-func logHandler(cfg Config, w io.Writer) (slog.Handler, error) {
+func logHandler(cfg Config, w *lines) (slog.Handler, error) {
 	least, err := level(cfg.LogLevel)
 	if err != nil {
 		return nil, err
 	}
 	switch cfg.LogFormat {
 	case "json":
-		return traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})}, nil
+		return traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least}), w}, nil
 	case "console":
-		return traced{slog.NewTextHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: shortTime})}, nil
+		return traced{slog.NewTextHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: shortTime}), w}, nil
 	}
 	return nil, fmt.Errorf("log_format %q is unknown", cfg.LogFormat)
 }
@@ -45,16 +44,28 @@ func shortTime(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// traced adds the ids of the trace that a line belongs to.
-type traced struct{ slog.Handler }
+// traced adds the ids of the trace that a line belongs to. An error is written before who logs it goes on: what comes
+// next may be the end of the process.
+type traced struct {
+	slog.Handler
+	lines *lines
+}
 
 func (h traced) Handle(ctx context.Context, r slog.Record) error {
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
 		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
 	}
-	return h.Handler.Handle(ctx, r)
+	err := h.Handler.Handle(ctx, r)
+	if r.Level >= slog.LevelError {
+		h.lines.flush()
+	}
+	return err
 }
 
-func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Handler.WithAttrs(attrs)} }
+func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return traced{h.Handler.WithAttrs(attrs), h.lines}
+}
 
-func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
+func (h traced) WithGroup(name string) slog.Handler {
+	return traced{h.Handler.WithGroup(name), h.lines}
+}

@@ -69,14 +69,17 @@ type Telemetry struct {
 func New(service string, cfg Config) (*Telemetry, error) { return build(service, cfg, os.Stderr) }
 
 func build(service string, cfg Config, log io.Writer) (*Telemetry, error) {
-	handler, err := logHandler(cfg, log)
+	gathered := newLines(log)
+	handler, err := logHandler(cfg, gathered)
 	if err != nil {
+		gathered.close()
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	reader, err := exporter.New(exporter.WithRegisterer(registry), exporter.WithoutScopeInfo())
 	if err != nil {
+		gathered.close()
 		return nil, fmt.Errorf("metrics exporter: %w", err)
 	}
 	about := resource.NewSchemaless(attribute.String("service.name", service))
@@ -88,7 +91,7 @@ func build(service string, cfg Config, log io.Writer) (*Telemetry, error) {
 		Meter:   meter,
 		Tracer:  tracer,
 		metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		stop:    []func(context.Context) error{tracer.Shutdown, meter.Shutdown},
+		stop:    []func(context.Context) error{tracer.Shutdown, meter.Shutdown, func(context.Context) error { gathered.close(); return nil }},
 	}, nil
 }
 

@@ -27,6 +27,13 @@ func setup(t *testing.T, cfg Config) (*Telemetry, *bytes.Buffer) {
 	return tel, &log
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func scrape(tel *Telemetry) string {
 	w := httptest.NewRecorder()
 	tel.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -42,6 +49,7 @@ func TestLogNamesServiceAndTrace(t *testing.T) {
 	defer span.End()
 	tel.Log.With("order", "o-1").InfoContext(ctx, "booked")
 	tel.Log.DebugContext(ctx, "not said")
+	must(t, tel.Shutdown(t.Context())) // writes what waits
 	var line map[string]any
 	if err := json.Unmarshal(log.Bytes(), &line); err != nil {
 		t.Fatalf("the log is not one line of JSON: %v\n%s", err, log)
@@ -60,6 +68,7 @@ func TestConsoleIsForPeople(t *testing.T) {
 	t.Parallel()
 	tel, log := setup(t, Config{LogLevel: "debug", LogFormat: "console"})
 	tel.Log.Debug("booked", "order", "o-1")
+	must(t, tel.Shutdown(t.Context()))
 	if !strings.Contains(log.String(), `level=DEBUG msg=booked service=points order=o-1`) {
 		t.Errorf("log = %s", log)
 	}

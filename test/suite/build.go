@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -17,8 +18,13 @@ var bin string
 // Main builds every service with the race detector, runs the tests against those, and removes them again:
 //
 //	func TestMain(m *testing.M) { suite.Main(m) }
-func Main(m *testing.M) {
-	code, err := buildAndRun(m)
+func Main(m *testing.M) { buildAndRun(m, "-race") }
+
+// BenchMain is Main for benchmarks: the services are built as they are shipped, and so are the programs in the folders more.
+func BenchMain(m *testing.M, more ...string) { buildAndRun(m, "-trimpath", more...) }
+
+func buildAndRun(m *testing.M, how string, more ...string) {
+	code, err := run(m, how, more)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "suite:", err)
 		code = 1
@@ -26,13 +32,13 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-func buildAndRun(m *testing.M) (code int, err error) {
+func run(m *testing.M, how string, more []string) (code int, err error) {
 	if bin, err = os.MkdirTemp("", "floodgate-bin-"); err != nil {
 		return 1, err
 	}
 	defer func() { _ = os.RemoveAll(bin) }() // a folder of the system's temporary ones
-	for _, part := range append([]string{"../../deploy/local/cmd/floodgate"}, mains()...) {
-		build := exec.Command("go", "build", "-race", "-o", bin+string(filepath.Separator), ".")
+	for _, part := range slices.Concat([]string{"../../deploy/local/cmd/floodgate"}, mains(), more) {
+		build := exec.Command("go", "build", how, "-o", bin+string(filepath.Separator), ".")
 		build.Dir = part
 		if out, err := build.CombinedOutput(); err != nil {
 			return 1, fmt.Errorf("build %s: %w\n%s", part, err, out)

@@ -97,14 +97,14 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Serve opens the door at addr until ctx ends; nil then. Answers under way are finished.
-func Serve(ctx context.Context, addr string, s *Server) error {
+func Serve(ctx context.Context, addr string, door http.Handler) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("http door: %w", err)
 	}
 	srv := &http.Server{
-		Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: door, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 	}
 	if err := run.ServeHTTP(ctx, listener, srv, grace); err != nil {
@@ -119,13 +119,19 @@ const grace = 10 * time.Second
 // Run feeds the streams until ctx ends, and then ends them; nil then.
 func (s *Server) Run(ctx context.Context) error { return s.streams.run(ctx) }
 
-func (s *Server) routes() http.Handler {
+// router has no routes yet, and nothing in front of them.
+func router() *gin.Engine {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
 	e.RedirectTrailingSlash = false
 	e.ContextWithFallback = true
 	_ = e.SetTrustedProxies(nil) // nil cannot be malformed
+	return e
+}
+
+func (s *Server) routes() http.Handler {
+	e := router()
 	e.Use(s.requestID, s.recover, s.accessLog)
 	e.NoRoute(func(c *gin.Context) { s.fail(c, errNoRoute) })
 	e.NoMethod(func(c *gin.Context) { s.fail(c, errMethod) })
