@@ -68,6 +68,10 @@ poison: ## put records into the running suite that its services give up, and say
 	@go build -o bin/poison ./test/cmd/poison
 	@exec bin/poison
 
+.PHONY: bench
+bench: servers ## measure against the ceiling of this machine, write docs/BENCHMARKS.md (BENCH=quick for a short one)
+	@$(scripts)/bench.sh
+
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## look for what the compiler does not see
 	@PATH="$(tools_path):$$PATH" $(scripts)/lint.sh

@@ -13,7 +13,10 @@ require (
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
 )
 
-require github.com/evanphx/json-patch/v5 v5.9.11 // indirect
+require (
+	github.com/evanphx/json-patch/v5 v5.9.11 // indirect
+	github.com/maypok86/otter/v2 v2.4.0 // indirect
+)
 
 require (
 	github.com/MicahParks/jwkset v0.11.4 // indirect

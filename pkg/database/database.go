@@ -81,7 +81,9 @@ func Open(cfg Config) (*DB, error) {
 	// client cannot. The lock timeout is the shorter one: a second transaction of the stopped process, which waits for the
 	// row of its first, would else get it when the first is ended, and keep it for as long again.
 	for name, value := range map[string]string{
-		"synchronous_commit":                  "on",
+		"synchronous_commit": "on",
+		// A plan that was made while a table was empty would be kept until the table is next analysed: a minute of a sale.
+		"plan_cache_mode":                     "force_custom_plan",
 		"idle_in_transaction_session_timeout": "5s",
 		"lock_timeout":                        "4s",
 		"statement_timeout":                   "30s",

@@ -20,6 +20,7 @@ import (
 type Tx struct {
 	*sql.Tx
 	Dialect Dialect
+	conn    *sql.Conn // that Tx runs on
 }
 
 // ErrUnknownOutcome says that COMMIT was sent and its answer never came: the transaction may stand or not. Whoever
@@ -52,12 +53,17 @@ func (db *DB) Tx(ctx context.Context, fn func(tx *Tx) error) error {
 }
 
 func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() { _ = conn.Close() }() // back into the pool
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
-	if err := fn(&Tx{Tx: tx, Dialect: db.Dialect}); err != nil {
+	if err := fn(&Tx{Tx: tx, Dialect: db.Dialect, conn: conn}); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

@@ -109,26 +109,28 @@ func shard(key []byte) int16 {
 //
 // Events of one key keep their order across transactions as long as whoever appends holds the lock of the key's row.
 func AppendTx(ctx context.Context, tx *database.Tx, events ...Event) error {
-	if len(events) == 0 {
-		return nil
+	write, err := Append(ctx, tx.Dialect, events...)
+	if err != nil {
+		return err
 	}
+	return tx.ExecAll(ctx, write)
+}
+
+// Append is AppendTx for who runs the statement beside others.
+func Append(ctx context.Context, d database.Dialect, events ...Event) (database.Statement, error) {
 	for _, e := range events {
 		if err := e.check(); err != nil {
-			return err
+			return database.Statement{}, err
 		}
 	}
 	trace := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, trace)
-	_, err := tx.ExecValues(ctx, rows(events), `
+	return database.Write(fmt.Sprintf("append %d events to the outbox", len(events)), rows(events), `
 		INSERT INTO outbox (created_at, occurred_at, version, shard, copy, event_id, type, topic, key, value, headers,
 			traceparent, tracestate)
 		SELECT t.now, t.now, v.version, v.shard, false, v.event_id, v.type, v.topic, v.key, v.value, v.headers, $1, $2
-		FROM v, (SELECT `+tx.Dialect.NowMS()+` AS now) t ORDER BY v.n`,
-		trace.Get("traceparent"), trace.Get("tracestate"))
-	if err != nil {
-		return fmt.Errorf("append %d events to the outbox: %w", len(events), err)
-	}
-	return nil
+		FROM v, (SELECT `+d.NowMS()+` AS now) t ORDER BY v.n`,
+		trace.Get("traceparent"), trace.Get("tracestate")), nil
 }
 
 func rows(events []Event) database.Values {

@@ -46,7 +46,7 @@ func Defaults() Config {
 	return Config{
 		Run: run.Defaults(8080, 9180), Database: database.Defaults(), Kafka: kafka.Defaults(), Outbox: outbox.Defaults(),
 		Telemetry: telemetry.Defaults(), Redis: redisdb.Defaults(), Gate: gate.Defaults(),
-		PaymentWindow: 15 * time.Minute, Committers: 2, Queue: 4096,
+		PaymentWindow: 15 * time.Minute, Committers: 1, Queue: 4096,
 		InventoryAddr: "127.0.0.1:9101", PointsAddr: "127.0.0.1:9102", LogisticsAddr: "127.0.0.1:9103",
 	}
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,8 @@ type ask func(r *fasthttp.Request, n int64)
 // tally is what a load came to.
 type tally struct {
 	took    time.Duration
-	status  map[int]int64            // answers by status; 0 for those that never came
-	latency *hdrhistogram.Histogram  // of answers in µs, from the moment the request was meant to be sent
+	status  map[int]int64                   // answers by status; 0 for those that never came
+	latency *hdrhistogram.Histogram         // of answers in µs, from the moment the request was meant to be sent
 	on      map[int]*hdrhistogram.Histogram // the same by status
 }
 
@@ -59,15 +60,15 @@ func (t *tally) add(other tally) {
 	}
 }
 
-// rate is how many answers of a status came in a second.
-func (t *tally) rate(status int) float64 { return float64(t.status[status]) / t.took.Seconds() }
+// accepts is how many orders were accepted in a second.
+func (t tally) accepts() float64 { return float64(t.status[http.StatusCreated]) / t.took.Seconds() }
 
 // ms is a quantile of all answers' times in milliseconds.
-func (t *tally) ms(quantile float64) float64 {
+func (t tally) ms(quantile float64) float64 {
 	return float64(t.latency.ValueAtQuantile(quantile)) / 1000
 }
 
-func (t *tally) String() string {
+func (t tally) String() string {
 	return fmt.Sprintf("%v in %v, p50 %.2f ms, p99 %.2f ms", t.status, t.took.Round(time.Millisecond), t.ms(50), t.ms(99))
 }
 

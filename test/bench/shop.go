@@ -3,10 +3,15 @@ package bench
 import (
 	"database/sql"
 	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/floodgate-dev/floodgate/pkg/servertest"
 	"github.com/floodgate-dev/floodgate/test/suite"
 )
 
@@ -71,10 +76,27 @@ func openShop(tb testing.TB, env ...string) shop {
 
 func (s shop) addr() string { return s.Part("order-api", 0).Addr }
 
-// echo starts the ceiling; how is serve or bare.
-func startEcho(tb testing.TB, how, dsn string) *suite.Process {
+// echo is the ceiling, running.
+type echo struct {
+	*suite.Process
+	addr string
+}
+
+// startEcho starts order-api's door with nothing behind it, with the settings of the shop's: how is serve or bare.
+func startEcho(tb testing.TB, how string, s shop) echo {
 	tb.Helper()
-	return nil
+	port, ops := strconv.Itoa(servertest.FreePort(tb)), strconv.Itoa(servertest.FreePort(tb))
+	e := echo{suite.NewProcess(tb, "echo-"+how, suite.Binary(tb, "echo"), how), "127.0.0.1:" + port}
+	e.Env = append(slices.Clone(s.Part("order-api", 0).Env), "ORDER_API_PORT="+port, "ORDER_API_OPS_PORT="+ops)
+	e.Start()
+	suite.WaitFor(tb, 20*time.Second, func() error {
+		conn, err := net.Dial("tcp", e.addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	return e
 }
 
 // tokens are those of n customers, as a header says them.
@@ -91,5 +113,5 @@ var began = time.Now()
 
 // progress tells who waits what is being measured.
 func progress(format string, args ...any) {
-	fmt.Printf("%6.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 }

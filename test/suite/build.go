@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +22,14 @@ var bin string
 func Main(m *testing.M) { buildAndRun(m, "-race") }
 
 // BenchMain is Main for benchmarks: the services are built as they are shipped, and so are the programs in the folders more.
-func BenchMain(m *testing.M, more ...string) { buildAndRun(m, "-trimpath", more...) }
+// Where no benchmark was asked for it builds nothing.
+func BenchMain(m *testing.M, more ...string) {
+	flag.Parse()
+	if asked := flag.Lookup("test.bench"); asked == nil || asked.Value.String() == "" {
+		os.Exit(m.Run())
+	}
+	buildAndRun(m, "-trimpath", more...)
+}
 
 func buildAndRun(m *testing.M, how string, more ...string) {
 	code, err := run(m, how, more)

@@ -16,7 +16,7 @@ func Command() *cobra.Command {
 	return run.Command(run.Service[orderapi.Config]{
 		Name: "order-api", Short: "Answers orders with what was sent", Defaults: orderapi.Defaults(), Check: orderapi.Config.Check,
 		Migrate: orderapi.Migrate,
-		Serve: func(ctx context.Context, cfg orderapi.Config) error { return orderapi.Echo(ctx, cfg, false) },
+		Serve:   func(ctx context.Context, cfg orderapi.Config) error { return orderapi.Echo(ctx, cfg, false) },
 		More: func(load func() (orderapi.Config, error)) []*cobra.Command {
 			return []*cobra.Command{{
 				Use: "bare", Short: "Answer without the middleware", Args: cobra.NoArgs,

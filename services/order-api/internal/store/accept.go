@@ -47,14 +47,11 @@ func (s *Store) acceptTx(ctx context.Context, tx *database.Tx, drafts []order.Dr
 	if len(sold) == 0 {
 		return verdicts, nil
 	}
-	for _, write := range []func(context.Context, *database.Tx, []sale) error{
-		insertOrdersTx, insertItemsTx, insertCapturedTx, takeUnitsTx, announceCreatedTx,
-	} {
-		if err := write(ctx, tx, sold); err != nil {
-			return nil, err
-		}
+	events, err := announceCreated(ctx, tx.Dialect, sold)
+	if err != nil {
+		return nil, err
 	}
-	return verdicts, nil
+	return verdicts, tx.ExecAll(ctx, insertOrders(sold), insertItems(sold), insertCaptured(sold), takeUnits(sold), events)
 }
 
 // sale is a draft that became an order.
@@ -122,8 +119,7 @@ func shelvesTx(ctx context.Context, tx *database.Tx, skus []string) (order.State
 	rows, err := tx.QueryValues(ctx, database.NewValues(database.Col("sku_id", "text", skus)), `
 		SELECT a.sku_id, a.remaining, COALESCE(i.unit_price_cents, 0), COALESCE(i.currency, ''),
 			COALESCE(i.per_customer_limit, 0), COALESCE(i.version, 0), COALESCE(i.retired, false), `+tx.Dialect.NowMS()+`
-		FROM allotments a LEFT JOIN items i ON i.sku_id = a.sku_id
-		WHERE a.sku_id IN (SELECT v.sku_id FROM v) ORDER BY a.sku_id`+lockOf(tx, "a"))
+		FROM v JOIN allotments a ON a.sku_id = v.sku_id LEFT JOIN items i ON i.sku_id = a.sku_id ORDER BY a.sku_id`+lockOf(tx, "a"))
 	shelves, err := database.Collect(rows, err, func(rows *sql.Rows) (*order.Shelf, error) {
 		var shelf order.Shelf
 		var now int64
@@ -178,9 +174,9 @@ func heldTx(ctx context.Context, tx *database.Tx, state order.State, drafts []or
 	return err
 }
 
-// insertOrdersTx writes the orders sorted by their keys, so that two batches that hold the same keys do not wait for
+// insertOrders writes the orders sorted by their keys, so that two batches that hold the same keys do not wait for
 // each other crosswise.
-func insertOrdersTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+func insertOrders(sold []sale) database.Statement {
 	sold = slices.Clone(sold)
 	slices.SortStableFunc(sold, func(a, b sale) int {
 		return strings.Compare(a.UserID+"\x00"+a.key, b.UserID+"\x00"+b.key)
@@ -200,18 +196,14 @@ func insertOrdersTx(ctx context.Context, tx *database.Tx, sold []sale) error {
 		field("placed_by", "text", sold, func(w sale) string { return w.By }),
 		field("idem_key", "text", sold, func(w sale) string { return w.key }),
 		field("fingerprint", "text", sold, func(w sale) string { return w.fingerprint }))
-	_, err := tx.ExecValues(ctx, v, `INSERT INTO orders (id, user_id, status, payment, held_ref, total_cents, currency,
+	return database.Write("insert orders", v, `INSERT INTO orders (id, user_id, status, payment, held_ref, total_cents, currency,
 			reference, metadata, version, created_at, updated_at, expires_at, due_at, placed_by, idem_key, fingerprint)
 		SELECT v.id, v.user_id, v.status, v.payment, v.held_ref, v.total_cents, v.currency, v.reference, v.metadata, 1,
 			v.created_at, v.created_at, v.expires_at, NULLIF(v.expires_at, 0), v.placed_by, NULLIF(v.idem_key, ''), v.fingerprint
 		FROM v`)
-	if err != nil {
-		return fmt.Errorf("insert orders: %w", err)
-	}
-	return nil
 }
 
-func insertItemsTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+func insertItems(sold []sale) database.Statement {
 	var ids, skus []string
 	var quantities, prices []int64
 	for _, w := range sold {
@@ -222,26 +214,22 @@ func insertItemsTx(ctx context.Context, tx *database.Tx, sold []sale) error {
 	}
 	v := database.NewValues(database.Col("order_id", "uuid", ids), database.Col("sku_id", "text", skus),
 		database.Col("quantity", "bigint", quantities), database.Col("unit_price_cents", "bigint", prices))
-	_, err := tx.ExecValues(ctx, v, `INSERT INTO order_items (order_id, sku_id, quantity, unit_price_cents)
+	return database.Write("insert items", v, `INSERT INTO order_items (order_id, sku_id, quantity, unit_price_cents)
 		SELECT v.order_id, v.sku_id, v.quantity, v.unit_price_cents FROM v`)
-	if err != nil {
-		return fmt.Errorf("insert items: %w", err)
-	}
-	return nil
 }
 
-// insertCapturedTx notes the money that was in before the order was.
-func insertCapturedTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+// insertCaptured notes the money that was in before the order was.
+func insertCaptured(sold []sale) database.Statement {
 	var noted []payment
 	for _, w := range sold {
 		if ref := w.heldRef(); ref != "" {
 			noted = append(noted, payment{of: w.Order, ref: ref, state: order.Held, at: w.CreatedAt})
 		}
 	}
-	return insertPaymentsTx(ctx, tx, noted)
+	return insertPayments(noted)
 }
 
-func takeUnitsTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+func takeUnits(sold []sale) database.Statement {
 	taken := map[string]int64{}
 	for _, w := range sold {
 		for _, i := range w.Items {
@@ -254,25 +242,18 @@ func takeUnitsTx(ctx context.Context, tx *database.Tx, sold []sale) error {
 		skus, units = append(skus, sku), append(units, n)
 	}
 	v := database.NewValues(database.Col("sku_id", "text", skus), database.Col("units", "bigint", units))
-	_, err := tx.ExecValues(ctx, v, `UPDATE allotments SET remaining = allotments.remaining - v.units
+	return database.Write("take units", v, `UPDATE allotments SET remaining = allotments.remaining - v.units
 		FROM v WHERE allotments.sku_id = v.sku_id`)
-	if err != nil {
-		return fmt.Errorf("take units: %w", err)
-	}
-	return nil
 }
 
-func announceCreatedTx(ctx context.Context, tx *database.Tx, sold []sale) error {
+func announceCreated(ctx context.Context, d database.Dialect, sold []sale) (database.Statement, error) {
 	events := make([]outbox.Event, len(sold))
 	for i, w := range sold {
 		e, err := created(w.Order)
 		if err != nil {
-			return err
+			return database.Statement{}, err
 		}
 		events[i] = e
 	}
-	if err := outbox.AppendTx(ctx, tx, events...); err != nil {
-		return fmt.Errorf("announce orders: %w", err)
-	}
-	return nil
+	return outbox.Append(ctx, d, events...)
 }

@@ -68,17 +68,19 @@ func (s *Store) Settle(ctx context.Context, drafts []order.Draft) (settled []*or
 // known finds the orders that the drafts' keys are bound to, hidden ones too. It asks nothing when no draft has a key.
 func (s *Store) known(ctx context.Context, q querier, drafts []order.Draft) (map[order.Claim]order.Known, error) {
 	var users, keys []string
+	asked := make(map[order.Claim]bool, len(drafts))
 	for _, d := range drafts {
-		if d.Key != "" {
+		if claim := d.Claim(); d.Key != "" && !asked[claim] {
+			asked[claim] = true
 			users, keys = append(users, d.UserID), append(keys, d.Key)
 		}
 	}
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	asked := database.NewValues(database.Col("user_id", "text", users), database.Col("idem_key", "text", keys))
-	found, err := q.QueryValues(ctx, asked,
-		`SELECT DISTINCT o.* FROM v JOIN orders o ON o.user_id = v.user_id AND o.idem_key = v.idem_key`)
+	claims := database.NewValues(database.Col("user_id", "text", users), database.Col("idem_key", "text", keys))
+	found, err := q.QueryValues(ctx, claims,
+		`SELECT o.* FROM v JOIN orders o ON o.user_id = v.user_id AND o.idem_key = v.idem_key`)
 	rows, err := scanned[orderRow](s, found, err)
 	if err != nil {
 		return nil, err

@@ -203,7 +203,7 @@ func (w *work) writeTx(ctx context.Context, tx *database.Tx) (fresh map[entryKey
 	if err := w.updateOrdersTx(ctx, tx); err != nil {
 		return nil, nil, err
 	}
-	if err := insertPaymentsTx(ctx, tx, w.arrived); err != nil {
+	if err := tx.ExecAll(ctx, insertPayments(w.arrived)); err != nil {
 		return nil, nil, err
 	}
 	if err := returnPaymentsTx(ctx, tx, w.returned); err != nil {

@@ -81,10 +81,7 @@ func (w *work) refund(o *locked, ref, reason string) error {
 	return nil
 }
 
-func insertPaymentsTx(ctx context.Context, tx *database.Tx, payments []payment) error {
-	if len(payments) == 0 {
-		return nil
-	}
+func insertPayments(payments []payment) database.Statement {
 	v := database.NewValues(
 		field("order_id", "uuid", payments, func(p payment) string { return p.of.ID }),
 		field("payment_ref", "text", payments, func(p payment) string { return p.ref }),
@@ -92,12 +89,9 @@ func insertPaymentsTx(ctx context.Context, tx *database.Tx, payments []payment) 
 		field("amount_cents", "bigint", payments, func(p payment) int64 { return int64(p.of.TotalCents) }),
 		field("currency", "text", payments, func(p payment) string { return p.of.Currency }),
 		field("at", "bigint", payments, func(p payment) int64 { return ms(p.at) }))
-	_, err := tx.ExecValues(ctx, v, `INSERT INTO payments (order_id, payment_ref, state, amount_cents, currency, at)
+	return database.Write(fmt.Sprintf("note %d payments", len(payments)), v,
+		`INSERT INTO payments (order_id, payment_ref, state, amount_cents, currency, at)
 		SELECT v.order_id, v.payment_ref, v.state, v.amount_cents, v.currency, v.at FROM v`)
-	if err != nil {
-		return fmt.Errorf("note %d payments: %w", len(payments), err)
-	}
-	return nil
 }
 
 // errNotHeld says that a payment whose refund was about to be announced was not held, so its refund was announced before.
