@@ -128,10 +128,7 @@ func New(ctx context.Context, cfg Config) (*Verifier, error) {
 		options = append(options, jwt.WithAudience(cfg.Audience))
 	}
 	return &Verifier{parser: jwt.NewParser(options...), keys: find, believe: believe, known: otter.Must(&otter.Options[[sha256.Size]byte, believed]{
-		MaximumSize: remembered,
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[[sha256.Size]byte, believed]) time.Duration {
-			return time.Until(e.Value.until)
-		}),
+		MaximumSize: remembered, // and no expiry: it takes a goroutine, and Verify looks at the time anyway
 	})}, nil
 }
 

@@ -22,7 +22,7 @@ func Write(what string, v Values, query string, args ...any) Statement {
 }
 
 // ExecAll runs statements in the order given, on Postgres in one round trip. Those that have no rows are left out. The
-// error names the first that failed; the transaction is then over.
+// error names the first that failed; the transaction is then over. A Tx that DB.Tx did not make sends them one by one.
 func (tx *Tx) ExecAll(ctx context.Context, statements ...Statement) error {
 	var batch pgx.Batch
 	var sent []Statement
@@ -34,7 +34,7 @@ func (tx *Tx) ExecAll(ctx context.Context, statements ...Statement) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.what, err)
 		}
-		if tx.Dialect == SQLite {
+		if tx.conn == nil || tx.Dialect == SQLite {
 			if _, err := tx.ExecContext(ctx, query, args...); err != nil {
 				return fmt.Errorf("%s: %w", s.what, err)
 			}
