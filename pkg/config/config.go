@@ -59,6 +59,7 @@ func (e *Error) ExitCode() int { return 2 }
 
 // Load reads the settings of service into a copy of defaults: from file, unless it is "", then from environ (os.Environ),
 // which wins. The keys are the mapstructure tags of C, squashed parts included; fields without one are not settings.
+// A field may have a standard's name in the environment too, in the tag env; ours win over it.
 // check may be nil; it says what is wrong with the whole. The error is an *Error; the Report is filled in any case.
 func Load[C any](service, file string, environ []string, defaults C, check func(C) []string) (C, Report, error) {
 	c := defaults

@@ -12,6 +12,7 @@ import (
 type field struct {
 	key   string
 	value reflect.Value
+	also  string // a name in the environment that a standard gave it, "" for none; ours win
 }
 
 func (f field) secret() bool { return f.value.Type() == reflect.TypeFor[Secret]() }
@@ -25,7 +26,7 @@ func fields(v reflect.Value) []field {
 		case options == "squash":
 			all = append(all, fields(v.Field(i))...)
 		case key != "" && key != "-":
-			all = append(all, field{key, v.Field(i)})
+			all = append(all, field{key, v.Field(i), v.Type().Field(i).Tag.Get("env")})
 		}
 	}
 	return all

@@ -100,6 +100,9 @@ func (r *reading) readEnvironment(environ []string) {
 	}
 	known := map[string]bool{}
 	for _, f := range r.fields {
+		if f.also != "" {
+			r.readVariable(f, f.also, env, known)
+		}
 		for _, begin := range []string{shared, prefix(r.service)} { // the later wins
 			r.readVariable(f, begin+strings.ToUpper(f.key), env, known)
 		}

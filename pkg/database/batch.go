@@ -3,9 +3,6 @@ package database
 import (
 	"context"
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Statement is a write whose answer nobody needs; see Tx.ExecAll.
@@ -24,34 +21,19 @@ func Write(what string, v Values, query string, args ...any) Statement {
 // ExecAll runs statements in the order given, on Postgres in one round trip. Those that have no rows are left out. The
 // error names the first that failed; the transaction is then over. A Tx that DB.Tx did not make sends them one by one.
 func (tx *Tx) ExecAll(ctx context.Context, statements ...Statement) error {
-	var batch pgx.Batch
-	var sent []Statement
-	for _, s := range statements {
-		if s.rows.rows == 0 {
-			continue
-		}
-		query, args, err := s.rows.with(tx.Dialect, s.query, s.args)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.what, err)
-		}
-		if tx.conn == nil || tx.Dialect == SQLite {
-			if _, err := tx.ExecContext(ctx, query, args...); err != nil {
-				return fmt.Errorf("%s: %w", s.what, err)
-			}
-			continue
-		}
-		batch.Queue(query, args...)
-		sent = append(sent, s)
+	if tx.conn == nil || tx.Dialect == SQLite {
+		return tx.execEach(ctx, statements)
 	}
-	if len(sent) == 0 {
-		return nil
+	batch, sent, err := queue(tx.Dialect, statements)
+	if err != nil || len(sent) == 0 {
+		return err
 	}
 	return tx.conn.Raw(func(driver any) error {
-		conn, ok := driver.(*stdlib.Conn)
-		if !ok {
-			return fmt.Errorf("the driver is %T, not pgx", driver)
+		conn, err := native(driver)
+		if err != nil {
+			return err
 		}
-		answers := conn.Conn().SendBatch(ctx, &batch)
+		answers := conn.SendBatch(ctx, batch)
 		for _, s := range sent {
 			if _, err := answers.Exec(); err != nil {
 				_ = answers.Close() // it repeats the error
@@ -60,4 +42,16 @@ func (tx *Tx) ExecAll(ctx context.Context, statements ...Statement) error {
 		}
 		return answers.Close()
 	})
+}
+
+func (tx *Tx) execEach(ctx context.Context, statements []Statement) error {
+	for _, s := range statements {
+		if s.rows.rows == 0 {
+			continue
+		}
+		if _, err := tx.ExecValues(ctx, s.rows, s.query, s.args...); err != nil {
+			return fmt.Errorf("%s: %w", s.what, err)
+		}
+	}
+	return nil
 }

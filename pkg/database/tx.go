@@ -38,8 +38,22 @@ func (db *DB) Tx(ctx context.Context, fn func(tx *Tx) error) error {
 		db.writer.Lock()
 		defer db.writer.Unlock()
 	}
+	return again(ctx, func() error { return db.once(ctx, db.DB, &mainPool, fn) })
+}
+
+// SteadyTx is Tx for work that comes back all the time: on Postgres the plans of its statements are kept, so they must be
+// such as Pipeline's.
+func (db *DB) SteadyTx(ctx context.Context, fn func(tx *Tx) error) error {
+	if db.steady == nil {
+		return db.Tx(ctx, fn)
+	}
+	return again(ctx, func() error { return db.once(ctx, db.steady, &steadyPool, fn) })
+}
+
+// again runs a transaction until it ends otherwise than by a fault that is nobody's.
+func again(ctx context.Context, once func() error) error {
 	for run := 1; ; run++ {
-		err := db.once(ctx, fn)
+		err := once()
 		if err == nil || !Retryable(err) || run == maxRuns {
 			return err
 		}
@@ -52,11 +66,13 @@ func (db *DB) Tx(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 }
 
-func (db *DB) once(ctx context.Context, fn func(tx *Tx) error) error {
-	conn, err := db.Conn(ctx)
+func (db *DB) once(ctx context.Context, pool *sql.DB, name *poolName, fn func(tx *Tx) error) error {
+	asked := time.Now()
+	conn, err := pool.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	db.seen.waited(ctx, asked, name)
 	defer func() { _ = conn.Close() }() // back into the pool
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {

@@ -2,11 +2,9 @@ package kafka
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -15,6 +13,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/floodgate-dev/floodgate/pkg/config"
+	"github.com/floodgate-dev/floodgate/pkg/trust"
 )
 
 // Config says where Kafka is and how topics are made there.
@@ -62,40 +61,22 @@ func (c Config) Check() []string {
 	complain(c.Partitions < 1, "kafka_partitions is %d: at least 1 is needed", c.Partitions)
 	complain(c.Replication < 1, "kafka_replication is %d: at least 1 is needed", c.Replication)
 	complain(c.SessionTimeout < time.Second, "kafka_session_timeout is %v: at least 1s is needed", c.SessionTimeout)
-	complain((c.TLSCertFile == "") != (c.TLSKeyFile == ""), "kafka_tls_cert_file and kafka_tls_key_file go together")
-	complain(!c.TLS && c.TLSCAFile+c.TLSCertFile != "", "kafka_tls_ca_file and kafka_tls_cert_file need kafka_tls_enabled")
-	if _, err := c.tls(); err != nil {
-		complain(true, "%v", err)
-	}
+	bad = append(bad, c.files().Check(c.TLS, "kafka_tls", "kafka_tls_enabled")...)
 	if _, err := c.sasl(); err != nil {
 		complain(true, "%v", err)
 	}
 	return bad
 }
 
+func (c Config) files() trust.Files {
+	return trust.Files{CA: c.TLSCAFile, Cert: c.TLSCertFile, Key: c.TLSKeyFile}
+}
+
 func (c Config) tls() (*tls.Config, error) {
 	if !c.TLS {
 		return nil, nil //nolint:nilnil // nil means plain text to kafka-go
 	}
-	out := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.TLSCAFile != "" {
-		pem, err := os.ReadFile(c.TLSCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka_tls_ca_file: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("kafka_tls_ca_file: %s holds no certificate", c.TLSCAFile)
-		}
-	}
-	if c.TLSCertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("kafka_tls_cert_file: %w", err)
-		}
-		out.Certificates = []tls.Certificate{pair}
-	}
-	return out, nil
+	return c.files().Client("kafka_tls")
 }
 
 func (c Config) sasl() (sasl.Mechanism, error) {

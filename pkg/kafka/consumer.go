@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
+	"github.com/floodgate-dev/floodgate/pkg/tracing"
 )
 
 // ConsumerConfig is what a group works with. Log, Meter, Tracer and AfterCommit may be nil.
@@ -44,7 +46,9 @@ type Consumer struct {
 	ConsumerConfig
 	meters meters
 	tracer trace.Tracer
+	few    tracing.Few   // failures whose traces are recorded though their orders' are not
 	client *kafka.Client // for questions about topics
+	rounds rounds
 
 	mu      sync.Mutex       // guards what follows
 	trouble map[string]error // by partition, "" for the group itself
@@ -129,9 +133,15 @@ func (c *Consumer) member(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// kafka-go cannot be told to wait no longer for others to join, which takes as long as the session of one that died. Such
+	// a wait has nothing in hand: it ends with its connection, and the group is left by a new one.
+	last, cancel := lingering(ctx, leaveWithin)
+	defer cancel()
+	dialer := c.Kafka.dialer()
+	dialer.DialFunc = breakable(last)
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: c.Kafka.TopicPrefix + c.Group, Brokers: c.Kafka.Brokers, Dialer: c.Kafka.dialer(), Topics: slices.Sorted(maps.Keys(there)),
-		SessionTimeout: c.Kafka.SessionTimeout, HeartbeatInterval: c.Kafka.SessionTimeout / 5, RebalanceTimeout: c.Kafka.SessionTimeout,
+		ID: c.Kafka.TopicPrefix + c.Group, Brokers: c.Kafka.Brokers, Dialer: dialer, Topics: slices.Sorted(maps.Keys(there)),
+		SessionTimeout: c.Kafka.SessionTimeout, HeartbeatInterval: min(c.Kafka.SessionTimeout/5, hearEvery), RebalanceTimeout: c.Kafka.SessionTimeout,
 		JoinGroupBackoff: 500 * time.Millisecond,
 		GroupBalancers:   []kafka.GroupBalancer{kafka.RoundRobinGroupBalancer{}}, Timeout: 10 * time.Second,
 	})
@@ -158,6 +168,34 @@ func (c *Consumer) member(ctx context.Context) error {
 		}
 		c.serve(ctx, generation, there)
 	}
+}
+
+const (
+	hearEvery   = 3 * time.Second // a member hears of a rebalance so soon, however long its session may be silent
+	leaveWithin = 3 * time.Second // after the stop
+)
+
+// breakable dials connections that break when ctx ends; those dialed after that do not.
+func breakable(ctx context.Context) func(context.Context, string, string) (net.Conn, error) {
+	var dialer net.Dialer
+	return func(now context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(now, network, addr)
+		if err != nil || ctx.Err() != nil {
+			return conn, err
+		}
+		return broken{Conn: conn, forget: context.AfterFunc(ctx, func() { _ = conn.Close() })}, nil // to break it is all that is wanted
+	}
+}
+
+// broken is a connection that something else may close.
+type broken struct {
+	net.Conn
+	forget func() bool
+}
+
+func (b broken) Close() error {
+	b.forget()
+	return b.Conn.Close()
 }
 
 // subscribed are the group's topics, with the prefix. Where nothing dies nothing is replayed.
@@ -191,6 +229,22 @@ func (c *Consumer) partitions(ctx context.Context) (map[string]int, error) {
 	return there, nil
 }
 
+// leaderOf is the broker that has a partition.
+func (c *Consumer) leaderOf(ctx context.Context, topic string, partition int) (id int, err error) {
+	meta, err := c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		return 0, fmt.Errorf("ask for the partition's leader: %w", err)
+	}
+	for _, t := range meta.Topics {
+		for _, p := range t.Partitions {
+			if t.Name == topic && p.ID == partition && p.Error == nil {
+				return p.Leader.ID, nil
+			}
+		}
+	}
+	return 0, errors.New("the partition has no leader")
+}
+
 var (
 	errNoTopic = errors.New("the topic does not exist")
 	errTopics  = errors.New("topics or partitions came or went")
@@ -219,10 +273,16 @@ func (c *Consumer) serve(ctx context.Context, generation *kafka.Generation, ther
 	c.mu.Unlock()
 	progress := &progress{next: map[string]map[int]int64{}}
 	generation.Start(func(ends context.Context) { c.advise(ctx, ends, generation, progress) })
+	feed := newFeed(c)
+	generation.Start(func(ends context.Context) {
+		ctx, cancel := either(ctx, ends)
+		defer cancel()
+		feed.run(ctx)
+	})
 	owned := 0
 	for topic, assigned := range generation.Assignments {
 		for _, a := range assigned {
-			p := c.partition(topic, a.ID, progress)
+			p := c.partition(topic, a.ID, feed, progress)
 			owned++
 			generation.Start(func(ends context.Context) {
 				ctx, cancel := either(ctx, ends)

@@ -2,12 +2,15 @@ package kafka_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	segment "github.com/segmentio/kafka-go"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -35,6 +38,15 @@ func (t freezing) Start(ctx context.Context, name string, o ...trace.SpanStartOp
 	return t.Tracer.Start(ctx, name, o...)
 }
 
+// recorded gives messages a trace that is recorded: a span is begun of those alone, and a freezer freezes there.
+func recorded(messages []outbox.Message) []outbox.Message {
+	for i := range messages {
+		messages[i].Headers = append(messages[i].Headers,
+			outbox.Header{Key: "traceparent", Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")})
+	}
+	return messages
+}
+
 // sameKey are n messages of one key, so of one partition.
 func sameKey(from, n int) []outbox.Message {
 	out := numbered(from, n)
@@ -50,7 +62,7 @@ func TestALateMemberFindsTheOffsetMoved(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, b *bundle) {
 		f := &freezer{frozen: make(chan struct{}), thaw: make(chan struct{})}
-		b.send(topic, sameKey(0, 10)...)
+		b.send(topic, recorded(sameKey(0, 10))...)
 		b.start(b.consumer(func(c *kafka.ConsumerConfig) { c.Tracer = f }).Run)
 		<-f.frozen
 		records := b.records(topic, 10)
@@ -129,8 +141,57 @@ func TestMembersComeAndGo(t *testing.T) {
 	})
 }
 
+// silent is a member of the group that has joined and says nothing more, as one that was killed: who joins after it waits
+// for the end of its session.
+func (b *bundle) silent(session time.Duration) {
+	b.t.Helper()
+	join := &segment.JoinGroupRequest{
+		GroupID: b.cfg.TopicPrefix + group, SessionTimeout: session, RebalanceTimeout: session, ProtocolType: "consumer",
+		Protocols: []segment.GroupProtocol{{Name: "roundrobin", Metadata: segment.GroupProtocolSubscription{Topics: []string{b.cfg.TopicPrefix + topic}}}},
+	}
+	b.await("a member joins", func() (bool, string) {
+		var said *segment.JoinGroupResponse
+		err := b.ask(func(ctx context.Context, c *segment.Client) (err error) {
+			said, err = c.JoinGroup(ctx, join)
+			return err
+		})
+		if err != nil {
+			return false, err.Error()
+		}
+		if errors.Is(said.Error, segment.MemberIDRequired) {
+			join.MemberID = said.MemberID
+		}
+		return said.Error == nil, fmt.Sprint(said.Error)
+	})
+}
+
+// awaitMembers waits until the broker has heard of n members.
+func (b *bundle) awaitMembers(n int) {
+	b.t.Helper()
+	b.await(fmt.Sprint(n, " members"), func() (bool, string) {
+		var said *segment.DescribeGroupsResponse
+		err := b.ask(func(ctx context.Context, c *segment.Client) (err error) {
+			said, err = c.DescribeGroups(ctx, &segment.DescribeGroupsRequest{GroupIDs: []string{b.cfg.TopicPrefix + group}})
+			return err
+		})
+		if err != nil {
+			return false, err.Error()
+		}
+		return len(said.Groups[0].Members) == n, fmt.Sprintf("%+v", said.Groups[0])
+	})
+}
+
+// A member that waits for one that died is told to stop, and does: its service would be killed otherwise.
+func TestStopWhileTheGroupWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		b.silent(30 * time.Second)
+		b.stops(b.consumer(), func() { b.awaitMembers(2) }, func() {})
+	})
+}
+
 // stops runs a consumer, stops it once ready returns, and bounds how long that takes: less than a second as a rule,
-// more only on a busy machine.
+// more only on a busy machine or where the group waits.
 func (b *bundle) stops(c *kafka.Consumer, ready, then func()) {
 	b.t.Helper()
 	ctx, stop := context.WithCancel(b.t.Context())
@@ -142,8 +203,8 @@ func (b *bundle) stops(c *kafka.Consumer, ready, then func()) {
 	select {
 	case err := <-ended:
 		b.must(err)
-	case <-time.After(3 * time.Second):
-		b.t.Fatal("it did not stop within 3 s")
+	case <-time.After(8 * time.Second):
+		b.t.Fatal("it did not stop within 8 s")
 	}
 }
 
@@ -171,6 +232,53 @@ func TestStopFinishesTheBatchInHand(t *testing.T) {
 		if n, next := b.count(`SELECT count(*) FROM seen`), b.count(`SELECT sum(next) FROM consumer_offsets`); n == 0 || n != next {
 			t.Errorf("%d effects and %d records passed after the stop, want the batch and its offset", n, next)
 		}
+		b.balance()
+	})
+}
+
+// onto are n messages of partition id, valued from, from + 1 …
+func (b *bundle) onto(id, from, n int) []outbox.Message {
+	out := numbered(from, n)
+	for i := range out {
+		for k := 0; ; k++ {
+			if key := fmt.Appendf(nil, "to-%d", k); b.sentTo(key) == id {
+				out[i].Key = key
+				break
+			}
+		}
+	}
+	return out
+}
+
+// A round of several partitions of which one was lost: nothing of the round stands, the lost one's records are not applied
+// again, and the others' are applied once.
+func TestALostPartitionTakesNoOtherAlong(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		const more = "more-things"
+		b.must(kafka.EnsureTopics(t.Context(), b.cfg, []string{more}, nil))
+		f := &freezer{frozen: make(chan struct{}), thaw: make(chan struct{})}
+		b.start(b.consumer(func(c *kafka.ConsumerConfig) { c.Topics, c.Tracer = append(c.Topics, more), f }).Run)
+		b.send(topic, recorded(b.onto(0, 0, 1))...)
+		<-f.frozen // with the turn, and no transaction yet
+		b.await("all partitions taken", func() (bool, string) {
+			n := b.count(`SELECT count(*) FROM consumer_offsets WHERE topic IN ($1, $2)`, topic, more)
+			return n == 4, fmt.Sprint("only ", n)
+		})
+		b.send(topic, b.onto(1, 100, 10)...)
+		b.send(more, b.onto(0, 200, 10)...)
+		b.send(more, b.onto(1, 300, 10)...)
+		lost := slices.DeleteFunc(b.records(topic, 11), func(r kafka.Record) bool { return r.Partition == 0 })
+		b.must(b.db.Tx(t.Context(), func(tx *database.Tx) error {
+			_, err := b.handle(t.Context(), tx, lost)
+			return err
+		}))
+		b.must(kafka.SetOffset(t.Context(), b.db, group, topic, 1, 10))
+		close(f.thaw)
+		b.awaitSeen(31)
+		b.awaitPassed(1)
+		b.once()
+		b.blamesNobody()
 		b.balance()
 	})
 }

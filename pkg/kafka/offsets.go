@@ -75,6 +75,7 @@ func (p *partition) take(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.meters.stands(p)
 	p.due = time.Time{}
 	if p.offsets.parked > 0 {
 		p.due = time.Now()
@@ -85,14 +86,12 @@ func (p *partition) take(ctx context.Context) error {
 	return nil
 }
 
-// watch compares the offset with the log's ends and measures the lag. A reader with a wrong offset says nothing: it
-// jumps, or waits for ever.
+// watch compares the offset with the log's ends and measures the lag.
 func (p *partition) watch(ctx context.Context) error {
 	log, err := p.bounds(ctx)
 	if err != nil {
 		return err
 	}
-	p.watched = time.Now()
 	return p.compare(ctx, log)
 }
 
@@ -100,12 +99,12 @@ func (p *partition) compare(ctx context.Context, log kafka.PartitionOffsets) err
 	next := p.offsets.next
 	switch {
 	case next > log.LastOffset:
-		p.meters.alarm(ctx, p, "topic-made-anew")
+		p.meters.alarm(ctx, p, topicMadeAnew)
 		p.log.ErrorContext(ctx, "the log ends before the group's offset: the topic was made anew; reading it from its first record",
 			"next", next, "first", log.FirstOffset, "end", log.LastOffset)
 		return p.jump(ctx, log.FirstOffset)
 	case next < log.FirstOffset:
-		p.meters.alarm(ctx, p, "retention-overran")
+		p.meters.alarm(ctx, p, retentionOverran)
 		p.log.ErrorContext(ctx, "records were deleted before the group read them; going on with the first that is left",
 			"next", next, "first", log.FirstOffset, "lost", log.FirstOffset-next)
 		return p.jump(ctx, log.FirstOffset)

@@ -89,7 +89,9 @@ func (p *partition) retryOne(ctx context.Context) (tried bool, err error) {
 		}
 		f.attempts++
 		f.lastMS = now
-		_, f.cause = attempt(ctx, tx, p.Handle, f.Record, keep)
+		traced, spans := p.trace(ctx, &share{partition: p, records: []Record{f.Record}})
+		_, f.cause = attempt(traced, tx, p.Handle, f.Record, keep)
+		spans.end(f.cause)
 		if f.cause != nil && blameless(ctx, f.cause) {
 			return f.cause
 		}
@@ -100,6 +102,7 @@ func (p *partition) retryOne(ctx context.Context) (tried bool, err error) {
 		return false, err
 	}
 	p.offsets = after
+	p.meters.stands(p)
 	p.AfterCommit()
 	p.report(ctx, f, outcome)
 	return true, nil
@@ -160,6 +163,9 @@ func (p *partition) unparkTx(ctx context.Context, tx *database.Tx, f failure, ad
 }
 
 func (p *partition) report(ctx context.Context, f failure, outcome string) {
+	if f.cause != nil {
+		ctx = p.failed(ctx, f.Record, f.cause)
+	}
 	log := p.log.With("offset", f.Offset, "event", f.EventID(), "attempts", f.attempts)
 	switch outcome {
 	case "applied":

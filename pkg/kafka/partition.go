@@ -9,15 +9,11 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-
-	"github.com/floodgate-dev/floodgate/pkg/outbox"
 )
 
 const (
 	pollRecords = 500
-	pollWait    = 20 * time.Millisecond  // a poll that has begun waits so long for more
-	idleWait    = 200 * time.Millisecond // a poll that finds nothing ends, so that parked records get their turn
-	watchEvery  = 2 * time.Second        // how often the log's ends are asked for
+	watchEvery  = 2 * time.Second        // how often the topics are asked for
 	stopWithin  = 700 * time.Millisecond // a batch in hand may finish so long after the stop
 )
 
@@ -27,17 +23,21 @@ type partition struct {
 	*Consumer
 	log      *slog.Logger
 	progress *progress
+	feed     *feed
 	topic    string // without the prefix
 	id       int
 
 	offsets row       // as the last transaction that stood left it
+	leader  int       // the broker that had the partition when the session began
+	fetched []Record  // that were not polled yet
+	at      int64     // where to fetch on
 	due     time.Time // when the first parked record may be tried again; zero for none
-	watched time.Time
+	alone   int       // polls to come that join no round
 }
 
-func (c *Consumer) partition(topic string, id int, progress *progress) *partition {
+func (c *Consumer) partition(topic string, id int, feed *feed, progress *progress) *partition {
 	topic = strings.TrimPrefix(topic, c.Kafka.TopicPrefix)
-	return &partition{Consumer: c, topic: topic, id: id, progress: progress, log: c.Log.With("topic", topic, "partition", id)}
+	return &partition{Consumer: c, topic: topic, id: id, feed: feed, progress: progress, log: c.Log.With("topic", topic, "partition", id)}
 }
 
 func (p *partition) name() string { return fmt.Sprintf("%s/%d", p.topic, p.id) }
@@ -46,6 +46,7 @@ func (p *partition) name() string { return fmt.Sprintf("%s/%d", p.topic, p.id) }
 func (p *partition) run(ctx context.Context) {
 	defer p.note(p.name(), nil)
 	defer p.meters.released(p)
+	p.meters.taken(ctx, p)
 	for pause := 50 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 5*time.Second) {
 		before := p.offsets.next
 		err := p.session(ctx)
@@ -71,17 +72,13 @@ func (p *partition) session(ctx context.Context) error {
 	if err := p.take(ctx); err != nil {
 		return err
 	}
-	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: p.Kafka.Brokers, Dialer: p.Kafka.dialer(), Topic: p.Kafka.TopicPrefix + p.topic, Partition: p.id,
-		MinBytes: 1, MaxBytes: 8 * outbox.MaxBytes, MaxWait: idleWait, QueueCapacity: pollRecords,
-		ReadBackoffMin: 20 * time.Millisecond, ReadBackoffMax: 500 * time.Millisecond,
-	})
-	defer func() { _ = reader.Close() }() // it holds nothing that a close could lose
-	if err := reader.SetOffset(p.offsets.next); err != nil {
+	leader, err := p.leaderOf(ctx, p.Kafka.TopicPrefix+p.topic, p.id)
+	if err != nil {
 		return err
 	}
+	p.fetched, p.at, p.leader = nil, p.offsets.next, leader
 	for ctx.Err() == nil {
-		if err := p.step(ctx, reader); err != nil {
+		if err := p.step(ctx); err != nil {
 			return err
 		}
 		p.note(p.name(), nil)
@@ -89,17 +86,12 @@ func (p *partition) session(ctx context.Context) error {
 	return nil
 }
 
-// step watches the log's ends, tries what is parked, and applies what one poll brings.
-func (p *partition) step(ctx context.Context, reader *kafka.Reader) error {
-	if time.Since(p.watched) >= watchEvery {
-		if err := p.watch(ctx); err != nil {
-			return err
-		}
-	}
+// step tries what is parked, and applies what one poll brings.
+func (p *partition) step(ctx context.Context) error {
 	if err := p.retryParked(ctx); err != nil {
 		return err
 	}
-	records, err := p.poll(ctx, reader)
+	records, err := p.poll(ctx)
 	if err != nil || len(records) == 0 {
 		return err
 	}
@@ -115,8 +107,7 @@ func (p *partition) step(ctx context.Context, reader *kafka.Reader) error {
 }
 
 // applyBefore brings records to their end that have a gap behind them, and asks what the gap is: nothing, where a
-// transaction's marker or compaction left it, or what retention deleted. A reader whose records were deleted before it
-// fetched them goes on with the next that there are, and says nothing.
+// transaction's marker or compaction left it, or what retention deleted.
 func (p *partition) applyBefore(ctx context.Context, records []Record) error {
 	if len(records) > 0 {
 		if err := p.apply(ctx, records); err != nil {
@@ -136,34 +127,41 @@ func unbroken(records []Record, next int64) int {
 	return len(records)
 }
 
-// poll waits for a first record and takes what comes within pollWait of it: a transaction costs the same for many.
-func (p *partition) poll(ctx context.Context, reader *kafka.Reader) ([]Record, error) {
-	first, err := p.fetch(ctx, reader, idleWait, 1)
-	if err != nil || len(first) == 0 {
-		return nil, err
+// poll takes what is there, and waits a little where nothing is.
+func (p *partition) poll(ctx context.Context) ([]Record, error) {
+	if len(p.fetched) == 0 {
+		if err := p.fetch(ctx); err != nil {
+			return nil, err
+		}
 	}
-	more, err := p.fetch(ctx, reader, pollWait, pollRecords-1)
-	if err != nil {
-		return nil, err
-	}
-	return append(first, more...), nil
+	n := min(pollRecords, len(p.fetched))
+	records := p.fetched[:n:n]
+	p.fetched = p.fetched[n:]
+	return records, nil
 }
 
-// fetch takes up to most records, for as long as limit.
-func (p *partition) fetch(ctx context.Context, reader *kafka.Reader, limit time.Duration, most int) (records []Record, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for len(records) < most {
-		m, err := reader.FetchMessage(ctx)
-		if err != nil && ctx.Err() != nil {
-			return records, nil // nothing more for now
+// fetch reads on from where the last fetch ended, which may lie beyond the offset: what ends in the markers of
+// transactions has no records to move it. Only when the broker refuses is it asked where the log begins and ends.
+func (p *partition) fetch(ctx context.Context) error {
+	began := time.Now()
+	got, err := p.feed.fetch(ctx, p, p.at)
+	switch {
+	case ctx.Err() != nil:
+		return err // nothing was begun
+	case errors.Is(err, kafka.OffsetOutOfRange):
+		if err := p.watch(ctx); err != nil {
+			return err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read from Kafka: %w", err)
-		}
-		records = append(records, recordOf(p.topic, m))
+		return fmt.Errorf("read from Kafka at %d: %w", p.at, err)
+	case err != nil:
+		return fmt.Errorf("read from Kafka: %w", err)
 	}
-	return records, nil
+	p.fetched, p.at = got.records, got.next
+	p.meters.lag(p, got.end-p.offsets.next)
+	if n := len(got.records); n > 0 {
+		p.meters.read(ctx, p, time.Since(began), n)
+	}
+	return nil
 }
 
 // lingering is a context that ends some time after ctx does, so that what was begun can be finished.

@@ -13,7 +13,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/pkg/outbox"
@@ -57,12 +57,33 @@ func (r Record) Type() string { return r.Header("ce_type") }
 // EventID is the record's CloudEvents id: a re-send and a replay carry the same.
 func (r Record) EventID() string { return r.Header("ce_id") }
 
-func recordOf(topic string, m kafka.Message) Record {
-	r := Record{Topic: topic, Partition: m.Partition, Offset: m.Offset, Key: m.Key, Value: m.Value, Time: m.Time}
-	for _, h := range m.Headers {
-		r.Headers = append(r.Headers, Header{Key: h.Key, Value: h.Value})
+// recordOf takes what r holds; r is the library's again after it.
+func recordOf(topic string, partition int, r *protocol.Record) (Record, error) {
+	key, err := whole(r.Key)
+	if err != nil {
+		return Record{}, fmt.Errorf("the key of record %d: %w", r.Offset, err)
 	}
-	return r
+	value, err := whole(r.Value)
+	if err != nil {
+		return Record{}, fmt.Errorf("the value of record %d: %w", r.Offset, err)
+	}
+	out := Record{Topic: topic, Partition: partition, Offset: r.Offset, Key: key, Value: value, Time: r.Time}
+	if len(r.Headers) > 0 {
+		out.Headers = make([]Header, len(r.Headers))
+		for i, h := range r.Headers {
+			out.Headers[i] = Header{Key: h.Key, Value: h.Value}
+		}
+	}
+	return out, nil
+}
+
+// whole reads bytes to their end and gives their memory back; nil is nil.
+func whole(b protocol.Bytes) ([]byte, error) {
+	if b == nil {
+		return nil, nil
+	}
+	defer func() { _ = b.Close() }() // it cannot fail
+	return protocol.ReadAll(b)
 }
 
 // Handler applies records in tx, in the order given: effects and outgoing events (outbox.AppendTx), nothing else.

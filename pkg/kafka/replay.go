@@ -60,8 +60,9 @@ func (r Replay) Headers() []Header {
 // its outcome says why it failed again.
 func (p *partition) replay(ctx context.Context, records []Record) error {
 	var kinds map[OutcomeKind]int
+	var each []Outcome
 	err := p.settle(ctx, records, func(ctx context.Context, tx *database.Tx) (counts, error) {
-		kinds = map[OutcomeKind]int{}
+		kinds, each = map[OutcomeKind]int{}, nil
 		outcomes := make([]outbox.Event, len(records))
 		for i, record := range records {
 			outcome, err := p.replayTx(ctx, tx, record)
@@ -69,6 +70,7 @@ func (p *partition) replay(ctx context.Context, records []Record) error {
 				return counts{}, err
 			}
 			kinds[outcome.Kind]++
+			each = append(each, outcome)
 			outcomes[i] = outcome.event(record)
 		}
 		return counts{applied: int64(len(records))}, outbox.AppendTx(ctx, tx, outcomes...)
@@ -78,6 +80,9 @@ func (p *partition) replay(ctx context.Context, records []Record) error {
 	}
 	for kind, n := range kinds {
 		p.meters.settled(ctx, p, string(kind), n)
+	}
+	for _, outcome := range each {
+		p.meters.replayed(ctx, outcome)
 	}
 	return nil
 }

@@ -2,11 +2,13 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/floodgate-dev/floodgate/pkg/outbox"
 )
@@ -14,103 +16,101 @@ import (
 const (
 	// slack is what a batch's own framing may take of a topic's max.message.bytes.
 	slack = 512
-	// batchMost is how many messages one batch holds. kafka-go makes room for as many whenever it begins a batch.
-	batchMost = 250
+	// framing is what a record takes beside its key, its value and its headers, headerFraming what a header does; at most.
+	framing, headerFraming = 64, 10
+	// requestBytes and requestRecords bound what is sent at once. Brokers take 100 MB.
+	requestBytes, requestRecords = 8 << 20, 5000
 )
+
+// byKey sends the same key to the same partition whoever sends: Java's producers, kcat, the replayer.
+var byKey = kafka.Murmur2Balancer{Consistent: true}
 
 // Writer sends messages and waits until every in-sync replica has them. It is an outbox.Sender.
 type Writer struct {
 	prefix string
-	shared *kafka.Transport // by both
-	events *kafka.Writer    // topics of outbox.MaxBytes
-	others *kafka.Writer    // topics of outbox.MaxLetterBytes
+	client *kafka.Client
+	told   sending
 }
 
 // NewWriter connects when it first sends. The caller closes it.
-func NewWriter(cfg Config) *Writer {
-	transport := cfg.transport()
-	writer := func(limit int64) *kafka.Writer {
-		return &kafka.Writer{
-			Addr: kafka.TCP(cfg.Brokers...), Transport: transport,
-			// The same key goes to the same partition whoever sends: Java's producers, kcat, the replayer.
-			Balancer:     kafka.Murmur2Balancer{Consistent: true},
-			RequiredAcks: kafka.RequireAll,
-			BatchSize:    batchMost, BatchBytes: limit - slack, BatchTimeout: 2 * time.Millisecond,
-			MaxAttempts: 5, WriteBackoffMin: 20 * time.Millisecond, WriteBackoffMax: 500 * time.Millisecond,
-			ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-		}
-	}
-	return &Writer{prefix: cfg.TopicPrefix, shared: transport, events: writer(outbox.MaxBytes), others: writer(outbox.MaxLetterBytes)}
+func NewWriter(cfg Config) *Writer { return NewObservedWriter(cfg, nil, nil) }
+
+// NewObservedWriter is NewWriter for a service that tells of its sends.
+func NewObservedWriter(cfg Config, meter metric.MeterProvider, tracer trace.TracerProvider) *Writer {
+	return &Writer{prefix: cfg.TopicPrefix, client: cfg.client(), told: newSending(meter, tracer)}
+}
+
+// Close ends the connections.
+func (w *Writer) Close() error {
+	idle(w.client) // a transport asks for metadata as long as it lives
+	return nil
 }
 
 // Send delivers messages in the order given; nil means that all are acknowledged. After an error any of them may have
 // been written.
 //
-// It hands kafka-go pieces that fit one batch, one after the other: of two batches for one partition the first could
-// fail and the second be written, and a key's events would stand in the wrong order.
+// A request brings one batch to each partition, and the next one follows when all of it is acknowledged: of two batches
+// for one partition the first could fail and the second be written, and a key's events would stand in the wrong order.
 func (w *Writer) Send(ctx context.Context, messages []outbox.Message) error {
 	for len(messages) > 0 {
-		piece, to := w.piece(messages)
-		out := make([]kafka.Message, piece)
-		for i, m := range messages[:piece] {
-			out[i] = w.message(m)
+		began := time.Now()
+		batches, n, err := w.piece(ctx, messages)
+		if err != nil {
+			return fmt.Errorf("send to Kafka: %w", err)
 		}
-		if err := to.WriteMessages(ctx, out...); err != nil {
-			return sendError(err)
+		spans := w.told.trace(ctx, batches)
+		err = w.deliver(ctx, batches)
+		processing(spans).end(err)
+		w.told.note(ctx, messages[:n], began, err)
+		if err != nil {
+			return fmt.Errorf("send to Kafka: %w", err)
 		}
-		messages = messages[piece:]
+		messages = messages[n:]
 	}
 	return nil
 }
 
-// piece is how many messages fit one batch, at least one, and the writer that takes them.
-func (w *Writer) piece(messages []outbox.Message) (n int, to *kafka.Writer) {
-	limit := outbox.Limit(messages[0].Topic)
-	size := 0
-	for n < min(len(messages), batchMost) && outbox.Limit(messages[n].Topic) == limit {
-		size += len(messages[n].Key) + len(messages[n].Value) + 64
-		for _, h := range messages[n].Headers {
-			size += len(h.Key) + len(h.Value) + 10
+// batch is what one request brings to one partition.
+type batch struct {
+	place
+	messages []outbox.Message
+	bytes    int
+	err      error // of the last attempt
+}
+
+// piece is how many messages one request to each broker takes, by partition.
+func (w *Writer) piece(ctx context.Context, messages []outbox.Message) (batches []*batch, n int, err error) {
+	known, err := w.layout(ctx, messages)
+	if err != nil {
+		return nil, 0, err
+	}
+	of := map[place]*batch{}
+	for total := 0; n < min(len(messages), requestRecords); n++ {
+		m := messages[n]
+		size, limit := sizeOf(m), outbox.Limit(m.Topic)-slack
+		if size > limit {
+			return nil, 0, fmt.Errorf("the record with key %q for %s%s has %d bytes and more in headers: %w",
+				m.Key, w.prefix, m.Topic, len(m.Key)+len(m.Value), outbox.ErrTooLarge)
 		}
-		if n > 0 && size > limit-slack {
+		to := place{w.prefix + m.Topic, byKey.Balance(kafka.Message{Key: m.Key}, known[m.Topic]...)}
+		b := of[to]
+		if b == nil {
+			b = &batch{place: to}
+			of[to], batches = b, append(batches, b)
+		}
+		if total += size; n > 0 && (total > requestBytes || b.bytes+size > limit) {
 			break
 		}
-		n++
+		b.messages, b.bytes = append(b.messages, m), b.bytes+size
 	}
-	if limit == outbox.MaxBytes {
-		return n, w.events
-	}
-	return n, w.others
+	return slices.DeleteFunc(batches, func(b *batch) bool { return len(b.messages) == 0 }), n, nil
 }
 
-func (w *Writer) message(m outbox.Message) kafka.Message {
-	out := kafka.Message{Topic: w.prefix + m.Topic, Key: m.Key, Value: m.Value, Headers: make([]kafka.Header, len(m.Headers))}
-	for i, h := range m.Headers {
-		out.Headers[i] = kafka.Header{Key: h.Key, Value: h.Value}
+// sizeOf is what a record takes in a batch at most.
+func sizeOf(m outbox.Message) int {
+	n := len(m.Key) + len(m.Value) + framing
+	for _, h := range m.Headers {
+		n += len(h.Key) + len(h.Value) + headerFraming
 	}
-	return out
-}
-
-// sendError names the first message's error instead of "some messages failed".
-func sendError(err error) error {
-	var large kafka.MessageTooLargeError
-	if errors.As(err, &large) {
-		m := large.Message
-		return fmt.Errorf("send to Kafka: the record with key %q for %s has %d bytes and more in headers: %w", m.Key, m.Topic, len(m.Key)+len(m.Value), outbox.ErrTooLarge)
-	}
-	var each kafka.WriteErrors
-	if errors.As(err, &each) {
-		for _, one := range each {
-			if one != nil {
-				return fmt.Errorf("send to Kafka (%d of %d failed): %w", each.Count(), len(each), one)
-			}
-		}
-	}
-	return fmt.Errorf("send to Kafka: %w", err)
-}
-
-// Close waits for what is being sent.
-func (w *Writer) Close() error {
-	defer w.shared.CloseIdleConnections() // a transport asks for metadata as long as it lives
-	return errors.Join(w.events.Close(), w.others.Close())
+	return n
 }

@@ -28,15 +28,20 @@ type door struct {
 
 func open(t *testing.T, checks ...Check) *door {
 	t.Helper()
+	return openDoor(t, Door{Checks: checks})
+}
+
+func openDoor(t *testing.T, opened Door) *door {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	d := &door{url: "http://" + listener.Addr().String(), stop: stop, release: make(chan struct{}), ended: make(chan error, 1)}
-	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") })
+	opened.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") })
 	g := run.NewGroup(ctx)
-	g.Start("ops", func(ctx context.Context) error { return serve(ctx, listener, metrics, checks) })
+	g.Start("ops", func(ctx context.Context) error { return opened.serve(ctx, listener) })
 	g.Start("work", func(ctx context.Context) error { <-ctx.Done(); <-d.release; return nil })
 	go func() { d.ended <- g.Wait() }()
 	return d
@@ -79,6 +84,8 @@ func TestDoors(t *testing.T) {
 	defer well.end(t)
 	sick := open(t, Check{"database", fine}, Check{"kafka", away})
 	defer sick.end(t)
+	fronted := openDoor(t, Door{Front: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "front "+r.URL.Path) })})
+	defer fronted.end(t)
 	for name, c := range map[string]struct {
 		door   *door
 		path   string
@@ -90,8 +97,12 @@ func TestDoors(t *testing.T) {
 		"ReadyInDetail":      {well, "/readyz?verbose", 200, "[+] database\nok\n"},
 		"NotReadySaysWhy":    {sick, "/readyz", 503, "[+] database\n[-] kafka: connection refused\nnot ready\n"},
 		"Metrics":            {well, "/metrics", 200, "up 1\n"},
+		"Blocking":           {well, "/debug/pprof/block?seconds=1", 200, "\x1f\x8b"},
 		"Profiles":           {well, "/debug/pprof/cmdline", 200, "ops.test"},
 		"NothingElse":        {well, "/", 404, "404 page not found\n"},
+		"Front":              {fronted, "/", 200, "front /"},
+		"BehindTheFront":     {fronted, "/some/part", 200, "front /some/part"},
+		"FrontHidesNothing":  {fronted, "/livez", 200, "ok\n"},
 	} {
 		status, body := c.door.get(t, c.path)
 		if status != c.status || !strings.Contains(body, c.body) {

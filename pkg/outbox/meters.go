@@ -31,7 +31,7 @@ func newMeters(provider metric.MeterProvider) meters {
 		provider = noop.NewMeterProvider()
 	}
 	m := provider.Meter("github.com/floodgate-dev/floodgate/pkg/outbox")
-	return meters{
+	out := meters{
 		waiting: must(m.Int64Gauge("floodgate.outbox.backlog", metric.WithUnit("{event}"),
 			metric.WithDescription("Committed events that are not acknowledged, in this relay's shards; an estimate beyond some thousands."))),
 		age: must(m.Float64Gauge("floodgate.outbox.oldest.age", metric.WithUnit("s"),
@@ -46,6 +46,10 @@ func newMeters(provider metric.MeterProvider) meters {
 			metric.WithDescription("From the append of an event to its acknowledgement."),
 			metric.WithExplicitBucketBoundaries(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60))),
 	}
+	// Shown from the start, so that the first is seen to be an increase.
+	out.failures.Add(context.Background(), 0)
+	out.rebases.Add(context.Background(), 0)
+	return out
 }
 
 // must reports an instrument's error, which a wrong name would cause, and uses the instrument, which is never nil.

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"go.opentelemetry.io/otel/propagation"
-
 	"github.com/floodgate-dev/floodgate/pkg/database"
 )
 
@@ -105,7 +103,7 @@ func shard(key []byte) int16 {
 }
 
 // AppendTx writes events into tx's outbox in the order given. An event that no topic would take is refused with
-// ErrTooLarge before anything is written. The trace in ctx travels with them.
+// ErrTooLarge before anything is written. The trace in ctx travels with them where it is recorded; see WithTraces.
 //
 // Events of one key keep their order across transactions as long as whoever appends holds the lock of the key's row.
 func AppendTx(ctx context.Context, tx *database.Tx, events ...Event) error {
@@ -123,18 +121,16 @@ func Append(ctx context.Context, d database.Dialect, events ...Event) (database.
 			return database.Statement{}, err
 		}
 	}
-	trace := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, trace)
-	return database.Write(fmt.Sprintf("append %d events to the outbox", len(events)), rows(events), `
+	traces, words, args := carriers(ctx, events)
+	return database.Write(fmt.Sprintf("append %d events to the outbox", len(events)), rows(events, traces...), `
 		INSERT INTO outbox (created_at, occurred_at, version, shard, copy, event_id, type, topic, key, value, headers,
 			traceparent, tracestate)
-		SELECT t.now, t.now, v.version, v.shard, false, v.event_id, v.type, v.topic, v.key, v.value, v.headers, $1, $2
-		FROM v, (SELECT `+d.NowMS()+` AS now) t ORDER BY v.n`,
-		trace.Get("traceparent"), trace.Get("tracestate")), nil
+		SELECT t.now, t.now, v.version, v.shard, false, v.event_id, v.type, v.topic, v.key, v.value, v.headers, `+words+`
+		FROM v, (SELECT `+d.NowMS()+` AS now) t ORDER BY v.n`, args...), nil
 }
 
-func rows(events []Event) database.Values {
-	return database.NewValues(
+func rows(events []Event, more ...database.Column) database.Values {
+	return database.NewValues(append([]database.Column{
 		column(events, "n", "bigint", func(i int, _ Event) int64 { return int64(i) }),
 		column(events, "version", "bigint", func(_ int, e Event) int64 { return e.Version }),
 		column(events, "shard", "smallint", func(_ int, e Event) int16 { return shard(e.Key) }),
@@ -143,7 +139,8 @@ func rows(events []Event) database.Values {
 		column(events, "topic", "text", func(_ int, e Event) string { return e.Topic }),
 		column(events, "key", "bytea", func(_ int, e Event) []byte { return e.Key }),
 		column(events, "value", "bytea", func(_ int, e Event) []byte { return e.Value }),
-		column(events, "headers", "bytea", func(_ int, e Event) []byte { return EncodeHeaders(e.Headers) }))
+		column(events, "headers", "bytea", func(_ int, e Event) []byte { return EncodeHeaders(e.Headers) }),
+	}, more...)...)
 }
 
 func column[T any](events []Event, name, typ string, of func(i int, e Event) T) database.Column {

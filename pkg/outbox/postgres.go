@@ -72,7 +72,8 @@ func openPostgres(ctx context.Context, r *Relay) (*postgres, error) {
 func (p *postgres) join(ctx context.Context) error {
 	err := p.conn.QueryRowContext(ctx, `SELECT pg_backend_pid() FROM (SELECT set_config('idle_session_timeout', '8s', false),
 		set_config('synchronous_commit', 'off', false), set_config('enable_seqscan', 'off', false),
-		set_config('enable_bitmapscan', 'off', false), set_config('enable_sort', 'off', false)) s`).Scan(&p.pid)
+		set_config('enable_bitmapscan', 'off', false), set_config('enable_sort', 'off', false),
+		set_config('plan_cache_mode', 'force_generic_plan', false)) s`).Scan(&p.pid)
 	if err != nil {
 		return fmt.Errorf("set up the relay's connection: %w", err)
 	}

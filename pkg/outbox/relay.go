@@ -190,15 +190,36 @@ func (r *Relay) session(ctx context.Context) error {
 		if err := in.tend(ctx); err != nil {
 			return err
 		}
+		began := time.Now()
 		sent, err := r.round(ctx, in)
 		if err != nil {
 			return err
 		}
 		r.setHealth(r.worst())
-		if sent == 0 && !r.pause(ctx, r.Config.Poll, r.wake) {
+		if !r.rest(ctx, sent, began) {
 			return ctx.Err()
 		}
 	}
+}
+
+const (
+	// pace is how long after its beginning a round that sent little is followed by the next: a round costs the same
+	// statements and requests for one event as for many, and what comes meanwhile shares them. An event after a calm waits
+	// for nothing.
+	pace = 10 * time.Millisecond
+	// much is a round that is followed at once: more waits already.
+	much = 500
+)
+
+// rest waits until the next round should begin; false when ctx ended.
+func (r *Relay) rest(ctx context.Context, sent int, began time.Time) bool {
+	switch early := pace - time.Since(began); {
+	case sent == 0:
+		return r.pause(ctx, r.Config.Poll, r.wake)
+	case sent < much && early > 0:
+		return r.pause(ctx, early, nil)
+	}
+	return ctx.Err() == nil
 }
 
 func (r *Relay) open(ctx context.Context) (reader, error) {

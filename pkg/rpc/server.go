@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/floodgate-dev/floodgate/pkg/run"
 	"github.com/floodgate-dev/floodgate/pkg/telemetry"
 )
 
@@ -57,9 +58,15 @@ func ServeOn(ctx context.Context, listener net.Listener, tel *telemetry.Telemetr
 	select {
 	case err := <-ended:
 		return fmt.Errorf("grpc door: %w", err)
+	case <-run.Draining(ctx):
 	case <-ctx.Done():
 	}
 	alive.Shutdown() // callers who watch go elsewhere before the door closes
+	select {
+	case err := <-ended:
+		return fmt.Errorf("grpc door: %w", err)
+	case <-ctx.Done():
+	}
 	late := time.AfterFunc(grace, srv.Stop)
 	defer late.Stop()
 	srv.GracefulStop()

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
 	"github.com/floodgate-dev/floodgate/pkg/config"
@@ -28,12 +29,13 @@ type Service[C any] struct {
 	Serve    func(context.Context, C) error // nil when it stopped because the context ended
 	Migrate  func(context.Context, C) error
 	Database func(C) database.Config
+	Doors    func(C) Config
 	Consumes bool // has offsets to show and set
 	// More makes the service's own words; load reads its settings when the word is run. May be nil.
 	More func(load func() (C, error)) []*cobra.Command
 }
 
-// Command makes the service's words: serve (also with no word), migrate, config, offsets (where it consumes), version.
+// Command makes the service's words: serve (also with no word), migrate, config, offsets (where it consumes), health, version.
 func Command[C any](s Service[C]) *cobra.Command {
 	w := &words[C]{Service: s}
 	root := &cobra.Command{
@@ -50,6 +52,7 @@ func Command[C any](s Service[C]) *cobra.Command {
 		&cobra.Command{Use: "serve", Short: "Serve until told to stop", Args: cobra.NoArgs, RunE: w.serve},
 		&cobra.Command{Use: "migrate", Short: "Bring the database's tables up to date", Args: cobra.NoArgs, RunE: w.migrate},
 		&cobra.Command{Use: "config", Short: "Print the effective settings and where each came from", Args: cobra.NoArgs, RunE: w.config},
+		w.healthCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: w.version},
 	)
 	if s.Consumes {
@@ -91,6 +94,7 @@ func (w *words[C]) serve(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
+	boundMemory(memlimit.FromCgroup)
 	return w.explain(w.Serve(cmd.Context(), c))
 }
 

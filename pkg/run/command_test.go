@@ -28,6 +28,7 @@ func service(serve func(context.Context, settings) error) Service[settings] {
 		Serve:    serve,
 		Migrate:  func(context.Context, settings) error { return errors.New("migrated") },
 		Database: func(settings) database.Config { return database.Defaults() },
+		Doors:    func(s settings) Config { return s.Config },
 	}
 }
 
@@ -121,6 +122,9 @@ func TestDoorsAreChecked(t *testing.T) {
 	t.Parallel()
 	if bad := (Config{Port: 70000, OpsPort: 70000}).Check(); len(bad) != 4 {
 		t.Errorf("complaints = %q, want 4", bad)
+	}
+	if bad := (Config{ListenHost: "h", Port: 1, OpsPort: 2, DrainDelay: -1}).Check(); len(bad) != 1 {
+		t.Errorf("complaints = %q, want 1", bad)
 	}
 	if bad := Defaults(8080, 9180).Check(); bad != nil {
 		t.Errorf("complaints = %q", bad)

@@ -1,9 +1,11 @@
 package run
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 )
 
 // Config says where a service listens.
@@ -11,6 +13,20 @@ type Config struct {
 	ListenHost string `mapstructure:"listen_host"`
 	Port       int    `mapstructure:"port"`
 	OpsPort    int    `mapstructure:"ops_port"`
+
+	// DrainDelay is how long a service that was told to stop says that it is not ready and still takes what comes: as long
+	// as those who send it work need to notice.
+	DrainDelay time.Duration `mapstructure:"drain_delay"`
+}
+
+// maxDrain is the longest drain delay: what a service is told to stop for should not wait for ever.
+const maxDrain = 5 * time.Minute
+
+// Group is an empty group for a service of these settings; see NewGroup.
+func (c Config) Group(ctx context.Context) *Group {
+	g := NewGroup(ctx)
+	g.drain = c.DrainDelay
+	return g
 }
 
 // Defaults are the doors of a service that was told nothing else: on loopback.
@@ -34,6 +50,9 @@ func (c Config) Check() []string {
 	}
 	if c.Port == c.OpsPort {
 		bad = append(bad, fmt.Sprintf("port and ops_port are both %d: each door needs its own", c.Port))
+	}
+	if c.DrainDelay < 0 || c.DrainDelay > maxDrain {
+		bad = append(bad, fmt.Sprintf("drain_delay is %s: it is between 0s and %s", c.DrainDelay, maxDrain))
 	}
 	return bad
 }

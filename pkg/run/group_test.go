@@ -151,6 +151,54 @@ func TestGroup(t *testing.T) {
 			}
 		})
 	})
+	t.Run("AllWorkOnForTheDrainDelay", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			d := &diary{}
+			g := Config{DrainDelay: 3 * time.Second}.Group(ctx)
+			g.Start("service", func(ctx context.Context) error {
+				inner := NewGroup(ctx)
+				inner.Start("door", func(ctx context.Context) error {
+					<-Draining(ctx)
+					d.note("drains")
+					select {
+					case <-Stopping(ctx):
+						d.note("too early")
+					case <-time.After(2 * time.Second):
+					}
+					<-Stopping(ctx)
+					<-ctx.Done()
+					d.note("told")
+					return nil
+				})
+				return inner.Wait()
+			})
+			time.AfterFunc(time.Hour, cancel)
+			began := time.Now()
+			err := g.Wait()
+			if took := time.Since(began) - time.Hour; err != nil || took != 3*time.Second {
+				t.Errorf("ended %v after it was told, with %v", took, err)
+			}
+			if want := []string{"drains", "told"}; !slices.Equal(d.lines, want) {
+				t.Errorf("happened %q", d.lines)
+			}
+		})
+	})
+	t.Run("WhoFailsDoesNotDrain", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			for name, failsAfter := range map[string]time.Duration{"AtOnce": 0, "WhileItDrains": time.Hour + time.Second} {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				g, began := Config{DrainDelay: time.Minute}.Group(ctx), time.Now()
+				g.Start("bad", func(context.Context) error { time.Sleep(failsAfter); return errPart }) //nolint:forbidigo // virtual time
+				if err := g.Wait(); !errors.Is(err, errPart) || time.Since(began) != failsAfter {
+					t.Errorf("%s: %v after %v", name, err, time.Since(began))
+				}
+				cancel()
+			}
+		})
+	})
 	t.Run("StoppingIsBounded", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

@@ -9,8 +9,10 @@ import (
 )
 
 // ServeHTTP answers on listener until ctx ends; nil then. Answers under way get grace to finish, what lasts longer is
-// cut off.
+// cut off. While the service drains each answer asks the caller to take another connection for the next request: one that
+// lies idle when the door closes would take a request with it.
 func ServeHTTP(ctx context.Context, listener net.Listener, srv *http.Server, grace time.Duration) error {
+	srv.Handler = partingWords(Draining(ctx), srv.Handler)
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(listener) }()
 	select {
@@ -27,4 +29,16 @@ func ServeHTTP(ctx context.Context, listener net.Listener, srv *http.Server, gra
 		return err
 	}
 	return nil
+}
+
+// partingWords closes each connection with the answer to its last request, once draining is closed.
+func partingWords(draining <-chan struct{}, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-draining:
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		next.ServeHTTP(w, r)
+	})
 }

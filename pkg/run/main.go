@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	_ "golang.org/x/crypto/x509roots/fallback" // whom to believe where the system knows no authorities: an image holds one file
 )
 
 // Main runs cmd until it ends or the process is told to stop, and exits: 0 when done or stopped as asked, 2 for bad

@@ -90,19 +90,28 @@ func (p *process) end(sig syscall.Signal) error {
 	}
 }
 
-// FreePort is a loopback port that nobody uses now. It is below those that the system gives to outgoing connections: one of
-// these would be taken again before its server listens.
+// FreePort is a loopback port that nobody uses now, and that no other test is given until tb ends: a server that is killed
+// and started again finds it free. It is below those that the system gives to outgoing connections: one of these would be
+// taken before its server listens.
 func FreePort(tb testing.TB) int {
 	tb.Helper()
 	const lowest, highest = 20_000, 32_000
 	var lc net.ListenConfig
 	for range 100 {
 		port := lowest + rand.IntN(highest-lowest) //nolint:gosec // nothing secret
-		ln, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = ln.Close()
-			return port
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		mine, err := lc.ListenPacket(tb.Context(), "udp", addr) // nobody's server: the mark that the number is given, to all processes
+		if err != nil {
+			continue
 		}
+		ln, err := lc.Listen(tb.Context(), "tcp", addr)
+		if err != nil {
+			_ = mine.Close()
+			continue
+		}
+		_ = ln.Close()
+		tb.Cleanup(func() { _ = mine.Close() })
+		return port
 	}
 	tb.Fatal("no port is free")
 	return 0

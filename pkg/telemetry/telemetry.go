@@ -11,20 +11,24 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
+	"runtime"
+	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.opentelemetry.io/otel/attribute"
 	exporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
 	nometric "go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	notrace "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/floodgate-dev/floodgate/pkg/config"
+	"github.com/floodgate-dev/floodgate/pkg/run"
 )
 
 // Config says how a service logs and how many of its traces are kept.
@@ -35,10 +39,22 @@ type Config struct {
 	LogFormat string `mapstructure:"log_format"`
 	// SampleRatio is the share of traces begun here that are recorded; a trace begun elsewhere keeps its beginner's choice.
 	SampleRatio float64 `mapstructure:"trace_sample_ratio"`
+	// Slow is how long a request may take before its trace is kept whatever the ratio, as those are that went wrong.
+	Slow time.Duration `mapstructure:"trace_slow"`
+	// Endpoint is where spans are sent by OTLP, http://host:4317 or https://…; empty for nowhere.
+	Endpoint string `mapstructure:"otlp_endpoint" env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	// Protocol is grpc or http/protobuf.
+	Protocol string `mapstructure:"otlp_protocol" env:"OTEL_EXPORTER_OTLP_PROTOCOL"`
+	// Headers are sent along: key=value, separated by commas.
+	Headers config.Secret `mapstructure:"otlp_headers" env:"OTEL_EXPORTER_OTLP_HEADERS"`
+	// Resource is said of every span and metric beside what is known anyway: key=value, separated by commas.
+	Resource string `mapstructure:"resource_attributes" env:"OTEL_RESOURCE_ATTRIBUTES"`
 }
 
 // Defaults are the settings of a service that was told nothing.
-func Defaults() Config { return Config{LogLevel: "info", LogFormat: "json", SampleRatio: 0.1} }
+func Defaults() Config {
+	return Config{LogLevel: "info", LogFormat: "json", SampleRatio: 0.01, Slow: 500 * time.Millisecond, Protocol: "grpc"}
+}
 
 // Check says what is wrong with c, all at once; nil when nothing is.
 func (c Config) Check() []string {
@@ -52,6 +68,26 @@ func (c Config) Check() []string {
 	if c.SampleRatio < 0 || c.SampleRatio > 1 {
 		bad = append(bad, fmt.Sprintf("trace_sample_ratio is %v: it must be between 0 and 1", c.SampleRatio))
 	}
+	return append(bad, c.checkTraces()...)
+}
+
+func (c Config) checkTraces() []string {
+	var bad []string
+	if c.Slow <= 0 {
+		bad = append(bad, fmt.Sprintf("trace_slow is %v: it must be more than 0", c.Slow))
+	}
+	if u, err := url.Parse(c.Endpoint); c.Endpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		bad = append(bad, fmt.Sprintf("otlp_endpoint is %q: it must be http://host:port, or https:// for TLS", c.Endpoint))
+	}
+	if c.Protocol != "grpc" && c.Protocol != "http/protobuf" {
+		bad = append(bad, fmt.Sprintf("otlp_protocol is %q: it must be grpc or http/protobuf", c.Protocol))
+	}
+	if _, err := pairs(c.Headers.Reveal()); err != nil {
+		bad = append(bad, "otlp_headers: "+err.Error())
+	}
+	if _, err := pairs(c.Resource); err != nil {
+		bad = append(bad, "resource_attributes: "+err.Error())
+	}
 	return bad
 }
 
@@ -62,42 +98,65 @@ type Telemetry struct {
 	Tracer trace.TracerProvider
 
 	metrics http.Handler
+	gather  prometheus.Gatherer
+	config  Config
 	stop    []func(context.Context) error
 }
 
 // New builds the telemetry of service; its log goes to stderr. The caller shuts it down.
 func New(service string, cfg Config) (*Telemetry, error) { return build(service, cfg, os.Stderr) }
 
-func build(service string, cfg Config, log io.Writer) (*Telemetry, error) {
-	gathered := newLines(log)
+func build(service string, cfg Config, to io.Writer) (_ *Telemetry, err error) {
+	gathered := newLines(to)
+	defer func() {
+		if err != nil {
+			gathered.close()
+		}
+	}()
 	handler, err := logHandler(cfg, gathered)
 	if err != nil {
-		gathered.close()
+		return nil, err
+	}
+	log := slog.New(handler).With("service", service)
+	ctx := context.Background() // connecting waits for nobody
+	of, err := about(ctx, service, cfg)
+	if err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	reader, err := exporter.New(exporter.WithRegisterer(registry), exporter.WithoutScopeInfo())
 	if err != nil {
-		gathered.close()
 		return nil, fmt.Errorf("metrics exporter: %w", err)
 	}
-	about := resource.NewSchemaless(attribute.String("service.name", service))
-	meter := sdkmetric.NewMeterProvider(sdkmetric.WithResource(about), sdkmetric.WithReader(reader), sdkmetric.WithView(seconds))
-	tracer := sdktrace.NewTracerProvider(sdktrace.WithResource(about),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.SampleRatio))))
+	meter := sdkmetric.NewMeterProvider(sdkmetric.WithResource(of), sdkmetric.WithReader(reader), sdkmetric.WithView(seconds))
+	tracer, err := newTracer(ctx, cfg, of, log)
+	if err != nil {
+		return nil, err
+	}
 	return &Telemetry{
-		Log:     slog.New(handler).With("service", service),
+		Log:     log,
 		Meter:   meter,
 		Tracer:  tracer,
-		metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
+		gather:  registry,
+		config:  cfg,
 		stop:    []func(context.Context) error{tracer.Shutdown, meter.Shutdown, func(context.Context) error { gathered.close(); return nil }},
 	}, nil
 }
 
-// seconds gives durations buckets that fit them. The library's own begin where most of ours have ended: at 5 seconds.
+// buildInfo says what runs, as a series that is always 1.
+func buildInfo() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "floodgate_build_info", Help: "What runs here; always 1.",
+		ConstLabels: prometheus.Labels{"version": run.Version(), "go_version": runtime.Version()},
+	}, func() float64 { return 1 })
+}
+
+// seconds gives durations buckets that fit them. The libraries' own begin where most of ours have ended: at 5 seconds.
+// Floodgate's own durations bring buckets with them.
 func seconds(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
-	if i.Kind != sdkmetric.InstrumentKindHistogram || i.Unit != "s" {
+	if i.Kind != sdkmetric.InstrumentKindHistogram || i.Unit != "s" || strings.HasPrefix(i.Name, "floodgate.") {
 		return sdkmetric.Stream{}, false
 	}
 	return sdkmetric.Stream{
@@ -115,11 +174,15 @@ func Discard() *Telemetry {
 		Meter:   nometric.NewMeterProvider(),
 		Tracer:  notrace.NewTracerProvider(),
 		metrics: http.NotFoundHandler(),
+		gather:  prometheus.NewRegistry(),
 	}
 }
 
 // Handler serves the metrics for Prometheus.
 func (t *Telemetry) Handler() http.Handler { return t.metrics }
+
+// Gatherer reads the metrics within the process.
+func (t *Telemetry) Gatherer() prometheus.Gatherer { return t.gather }
 
 // Shutdown flushes what is not sent yet.
 func (t *Telemetry) Shutdown(ctx context.Context) error {

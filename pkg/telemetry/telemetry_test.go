@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -104,7 +105,7 @@ func TestDurationsHaveBucketsThatFit(t *testing.T) {
 
 func TestTheBeginnerOfATraceDecides(t *testing.T) {
 	t.Parallel()
-	tel, _ := setup(t, Config{LogLevel: "info", LogFormat: "json", SampleRatio: 0})
+	tel, _ := setup(t, Config{LogLevel: "info", LogFormat: "json", Slow: time.Second, Endpoint: "http://127.0.0.1:1", Protocol: "grpc"})
 	begun := trace.ContextWithRemoteSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
 		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled, Remote: true,
 	}))
@@ -120,9 +121,11 @@ func TestSettingsAreChecked(t *testing.T) {
 	if bad := Defaults().Check(); bad != nil {
 		t.Errorf("the defaults are refused: %q", bad)
 	}
-	wrong := Config{LogLevel: "loud", LogFormat: "xml", SampleRatio: 2}
-	if bad := wrong.Check(); len(bad) != 3 {
-		t.Errorf("complaints = %q, want 3", bad)
+	wrong := Config{
+		LogLevel: "loud", LogFormat: "xml", SampleRatio: 2, Endpoint: "127.0.0.1:4317", Protocol: "http/json", Headers: "secret", Resource: "=x",
+	}
+	if bad := wrong.Check(); len(bad) != 8 {
+		t.Errorf("complaints = %q, want 8", bad)
 	}
 	if _, err := New("points", wrong); err == nil {
 		t.Error("New took them")
