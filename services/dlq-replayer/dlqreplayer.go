@@ -64,6 +64,7 @@ func (c Config) Check() []string {
 func Command() *cobra.Command {
 	return run.Command(run.Service[Config]{
 		Name: "dlq-replayer", Short: "Collects dead letters and shows what they died of", Defaults: Defaults(), Check: Config.Check,
+		Doors: func(c Config) run.Config { return c.Run },
 		Serve: Run, Migrate: Migrate, Database: func(c Config) database.Config { return c.Database }, Consumes: true,
 		More: func(func() (Config, error)) []*cobra.Command {
 			return []*cobra.Command{causesCommand(), lettersCommand(), jobsCommand(), auditCommand()}
@@ -92,7 +93,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, flush(ctx, tel)) }()
-	db, err := database.Open(cfg.Database)
+	db, err := database.OpenObserved(cfg.Database, database.Observers{Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	tables := database.NewTables(db, cfg.Database, tel.Log, migrations...)
 	letters := store.Store{DB: db}
-	writer := kafka.NewWriter(cfg.Kafka)
+	writer := kafka.NewObservedWriter(cfg.Kafka, tel.Meter, tel.Tracer)
 	defer func() { err = errors.Join(err, writer.Close()) }()
 	relay := outbox.NewRelay(outbox.RelayConfig{
 		DB: db, Sender: writer, Source: "dlq-replayer", Config: cfg.Outbox, Log: tel.Log, Meter: tel.Meter,
@@ -116,9 +117,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	api := httpapi.New(httpapi.Config{
 		Letters: letters, Groups: event.Groups(), Verifier: verifier, Log: tel.Log, Retention: cfg.Retention, Warning: cfg.RetentionWarning,
 	})
-	door := console.New(console.Config{API: api, Verifier: verifier, Log: tel.Log})
+	edge, err := tel.Edge()
+	if err != nil {
+		return err
+	}
+	count, err := newCensus(letters, tel.Log, tel.Meter)
+	if err != nil {
+		return err
+	}
+	door := edge.Handler(console.New(console.Config{API: api, Verifier: verifier, Log: tel.Log}))
 
-	g := run.NewGroup(ctx)
+	g := cfg.Run.Group(ctx)
 	g.Start("ops", func(ctx context.Context) error {
 		return ops.Serve(ctx, cfg.Run.OpsAddr(), tel.Handler(),
 			ops.Check{Name: "database", Probe: db.Ready},
@@ -137,6 +146,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		})
 		g.Start("relay", relay.Run)
 		g.Start("jobs", jobs.Run)
+		g.Start("census", count.run)
 		g.Start("retention", expire{letters, cfg.Retention, cfg.RetentionWarning, tel.Log}.Run)
 		g.Start("http", func(ctx context.Context) error { return httpapi.Serve(ctx, cfg.Run.Addr(), door) })
 		return nil

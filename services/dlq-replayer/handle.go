@@ -2,6 +2,7 @@ package dlqreplayer
 
 import (
 	"context"
+	"encoding/binary"
 	"strconv"
 	"strings"
 
@@ -79,17 +80,23 @@ func read(record kafka.Record) letter.Letter {
 }
 
 // others are the headers in which other tools say the same, the most trusted first.
-var others = struct{ group, topic, partition, offset, kind, message []string }{
+var others = struct {
+	group, topic, partition, offset, kind, message []string
+	binaryPartition, binaryOffset                  string
+}{
 	group:     []string{"__dlq.errors.group", "kafka_dlt-original-consumer-group"},
 	topic:     []string{"__dlq.errors.topic", "kafka_dlt-original-topic"},
 	partition: []string{"__dlq.errors.partition"},
 	offset:    []string{"__dlq.errors.offset"},
-	kind:      []string{"__dlq.errors.exception.class.name", "kafka_dlt-exception-fqcn"},
-	message:   []string{"__dlq.errors.message", "__dlq.errors.exception.message", "kafka_dlt-exception-message"},
+	// Spring writes its numbers as big-endian bytes, not as text.
+	binaryPartition: "kafka_dlt-original-partition",
+	binaryOffset:    "kafka_dlt-original-offset",
+	kind:            []string{"__dlq.errors.exception.class.name", "kafka_dlt-exception-fqcn"},
+	message:         []string{"__dlq.errors.message", "__dlq.errors.exception.message", "kafka_dlt-exception-message"},
 }
 
-// readOthers fills in what another tool's headers say. Spring writes its numbers as big-endian bytes, which are read by
-// nobody here: the place is then that of the dead letter itself, which names it as well.
+// readOthers fills in what another tool's headers say. Where they name no place it is that of the dead letter itself, which
+// names it as well.
 func readOthers(l *letter.Letter, record kafka.Record) {
 	first := func(names []string) string {
 		for _, name := range names {
@@ -108,6 +115,12 @@ func readOthers(l *letter.Letter, record kafka.Record) {
 	}
 	if offset, err := strconv.ParseInt(first(others.offset), 10, 64); err == nil && offset >= 0 {
 		l.Offset = offset
+	}
+	if b := []byte(record.Header(others.binaryPartition)); len(b) == 4 && b[0] < 0x80 {
+		l.Partition = int(binary.BigEndian.Uint32(b))
+	}
+	if b := []byte(record.Header(others.binaryOffset)); len(b) == 8 && b[0] < 0x80 {
+		l.Offset = int64(binary.BigEndian.Uint64(b)) // its highest bit is not set
 	}
 }
 

@@ -184,11 +184,17 @@ func TestOthersHeadersAreRead(t *testing.T) {
 	}
 	spring := read(kafka.Record{Topic: kafka.DeadLetters, Partition: 2, Offset: 8, Headers: []kafka.Header{
 		header("kafka_dlt-original-consumer-group", "billing"), header("kafka_dlt-original-topic", "bills"),
-		header("kafka_dlt-original-offset", "\x00\x00\x00\x00\x00\x00\x00\x07"), header("kafka_dlt-exception-fqcn", "java.lang.Boom"),
-		header("kafka_dlt-exception-message", "boom"),
+		header("kafka_dlt-original-partition", "\x00\x00\x00\x03"), header("kafka_dlt-original-offset", "\x00\x00\x00\x00\x00\x01\x02\x07"),
+		header("kafka_dlt-exception-fqcn", "java.lang.Boom"), header("kafka_dlt-exception-message", "boom"),
 	}})
-	if spring.Group != "billing" || spring.Topic != "bills" || spring.Offset != 8 || spring.Last.Kind != "java.lang.Boom" || spring.Last.Error != "boom" {
+	if spring.Group != "billing" || spring.Topic != "bills" || spring.Partition != 3 || spring.Offset != 0x10207 || spring.Last.Kind != "java.lang.Boom" || spring.Last.Error != "boom" {
 		t.Errorf("Spring: %+v", spring)
+	}
+	odd := read(kafka.Record{Topic: kafka.DeadLetters, Partition: 2, Offset: 8, Headers: []kafka.Header{
+		header("kafka_dlt-original-topic", "bills"), header("kafka_dlt-original-partition", "\xff\xff\xff\xff"), header("kafka_dlt-original-offset", "7"),
+	}})
+	if odd.Topic != "bills" || odd.Partition != 2 || odd.Offset != 8 {
+		t.Errorf("numbers that are none: %+v", odd)
 	}
 }
 

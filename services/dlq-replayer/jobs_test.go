@@ -490,6 +490,23 @@ func TestOldLettersExpire(t *testing.T) {
 	})
 }
 
+// TestOldMinutesGoThoughNoLetterDoes: the minutes of causes would else grow until the first letter is old enough to go.
+func TestOldMinutesGoThoughNoLetterDoes(t *testing.T) {
+	t.Parallel()
+	each(t, func(b bundle) {
+		b.kill(1) // long ago
+		b.collect(dead("points", "young", 99, time.Now().UnixMilli(), "failed", "order 17 is odd"))
+		if n, err := b.Expire(b.Context(), 1_000_000*time.Hour); err != nil || n != 0 {
+			t.Errorf("%d letters expired: %v", n, err)
+		}
+		var minutes int
+		must(b.T, b.DB.QueryRowContext(b.Context(), `SELECT count(*) FROM cause_minutes`).Scan(&minutes))
+		if minutes != 1 {
+			t.Errorf("%d minutes are kept, want that of the young letter", minutes)
+		}
+	})
+}
+
 func TestNoiseOnTheOutcomesTopicIsPassedOver(t *testing.T) {
 	t.Parallel()
 	each(t, func(b bundle) {

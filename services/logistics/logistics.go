@@ -50,6 +50,7 @@ func (c Config) Check() []string {
 func Command() *cobra.Command {
 	return run.Command(run.Service[Config]{
 		Name: "logistics", Short: "Keeps shipments and hears carriers' news", Defaults: Defaults(), Check: Config.Check, Serve: Run,
+		Doors:   func(c Config) run.Config { return c.Run },
 		Migrate: Migrate, Database: func(c Config) database.Config { return c.Database }, Consumes: true,
 		More: func(load func() (Config, error)) []*cobra.Command {
 			return []*cobra.Command{outbox.Command(func() (*database.DB, error) {
@@ -80,18 +81,19 @@ func Migrate(ctx context.Context, cfg Config) (err error) {
 // first, the relay after it, so that what was done at the end is announced too. The operations door opens first and closes
 // last, so that a service that waits for its database is seen to wait, and one that drains is seen to drain.
 func Run(ctx context.Context, cfg Config) (err error) {
+	run.CollectLater()
 	tel, err := telemetry.New("logistics", cfg.Telemetry)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, flush(ctx, tel)) }()
-	db, err := database.Open(cfg.Database)
+	db, err := database.OpenObserved(cfg.Database, database.Observers{Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	tables := database.NewTables(db, cfg.Database, tel.Log, migrations...)
-	writer := kafka.NewWriter(cfg.Kafka)
+	writer := kafka.NewObservedWriter(cfg.Kafka, tel.Meter, tel.Tracer)
 	defer func() { err = errors.Join(err, writer.Close()) }()
 	relay := outbox.NewRelay(outbox.RelayConfig{
 		DB: db, Sender: writer, Source: "logistics", Config: cfg.Outbox, Log: tel.Log, Meter: tel.Meter,
@@ -101,7 +103,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer, AfterCommit: relay.Wake,
 	})
 
-	g := run.NewGroup(ctx)
+	g := cfg.Run.Group(ctx)
 	g.Start("ops", func(ctx context.Context) error {
 		return ops.Serve(ctx, cfg.Run.OpsAddr(), tel.Handler(),
 			ops.Check{Name: "database", Probe: db.Ready},

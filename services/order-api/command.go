@@ -16,6 +16,7 @@ import (
 func Command() *cobra.Command {
 	return run.Command(run.Service[Config]{
 		Name: "order-api", Short: "Takes orders, many at once, and tells their lives", Defaults: Defaults(), Check: Config.Check, Serve: Run,
+		Doors:   func(c Config) run.Config { return c.Run },
 		Migrate: Migrate, Database: func(c Config) database.Config { return c.Database }, Consumes: true, More: more,
 	})
 }
@@ -23,6 +24,8 @@ func Command() *cobra.Command {
 func more(load func() (Config, error)) []*cobra.Command {
 	return []*cobra.Command{
 		tokenCommand(load),
+		topicsCommand(load),
+		smokeCommand(load),
 		outbox.Command(func() (*database.DB, error) {
 			cfg, err := load()
 			if err != nil {

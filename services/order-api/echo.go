@@ -22,7 +22,11 @@ func Echo(ctx context.Context, cfg Config, bare bool) (err error) {
 	if err != nil {
 		return err
 	}
-	door := httpapi.Echo(httpapi.Config{Verifier: verifier, Log: tel.Log}, bare)
+	edge, err := tel.Edge()
+	if err != nil {
+		return err
+	}
+	door := httpapi.Echo(httpapi.Config{Verifier: verifier, Log: tel.Log, Edge: edge}, bare)
 	g := run.NewGroup(ctx)
 	g.Start("ops", func(ctx context.Context) error { return ops.Serve(ctx, cfg.Run.OpsAddr(), tel.Handler()) })
 	g.Start("http", func(ctx context.Context) error { return httpapi.Serve(ctx, cfg.Run.Addr(), door) })

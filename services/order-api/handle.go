@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +28,8 @@ import (
 // listener applies what the other services say, for the group order-api.
 type listener struct {
 	store *store.Store
-	freed *freed
+	freed *freed // skus with other units
+	items *freed // skus whose item changed
 }
 
 // handle applies a batch of stock-changes, shipment-changes and points-changes. It is a kafka.Handler.
@@ -46,7 +49,8 @@ func (l listener) handle(ctx context.Context, tx *database.Tx, records []kafka.R
 	if err != nil {
 		return nil, fmt.Errorf("apply %d facts: %w", len(facts), err)
 	}
-	l.freed.note(applied.Freed)
+	l.freed.note(slices.Collect(maps.Keys(applied.Freed)))
+	l.items.note(applied.Items)
 	changed := make([]bool, len(records))
 	for i, did := range applied.Changed {
 		changed[from[i]] = did
@@ -144,7 +148,7 @@ func carrier(s *shipmentv1.Shipment) string {
 // malformed marks an event that was read and says what cannot be.
 func malformed(err error) error { return kafka.Permanent("malformed-event", err) }
 
-// freed are skus whose units changed in transactions that may not be committed yet.
+// freed are skus of which something changed in transactions that may not be committed yet.
 type freed struct {
 	mu    sync.Mutex
 	noted map[string]time.Time // guarded by mu
@@ -155,10 +159,10 @@ func newFreed() *freed { return &freed{noted: map[string]time.Time{}} }
 // settled is how long after a note its transaction is surely over.
 const settled = time.Second
 
-func (f *freed) note(units map[string]int64) {
+func (f *freed) note(skus []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for sku := range units {
+	for _, sku := range skus {
 		f.noted[sku] = time.Now()
 	}
 }

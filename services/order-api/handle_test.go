@@ -80,7 +80,7 @@ func (s shop) hear(ctx context.Context, messages ...proto.Message) ([]bool, erro
 	for i, m := range messages {
 		records[i] = record(m)
 	}
-	return s.handled(ctx, listener{s.Store, s.freed}.handle, records...)
+	return s.handled(ctx, listener{s.Store, s.freed, newFreed()}.handle, records...)
 }
 
 // buy accepts an order of one tea.
@@ -234,7 +234,7 @@ func TestListenerRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := s.handled(t.Context(), listener{s.Store, s.freed}.handle, good, bad)
+			_, err := s.handled(t.Context(), listener{s.Store, s.freed, newFreed()}.handle, good, bad)
 			if err == nil {
 				t.Fatal("it was applied")
 			}
@@ -260,7 +260,7 @@ func TestListenerRefuses(t *testing.T) {
 func TestFreedIsToldAfterItsOwnCommit(t *testing.T) {
 	t.Parallel()
 	f := newFreed()
-	f.note(map[string]int64{"tea": 5})
+	f.note([]string{"tea"})
 	for _, whose := range []string{"another partition's", "its own"} {
 		if got := f.take(); !slices.Equal(got, []string{"tea"}) {
 			t.Errorf("after %s commit: %v", whose, got)

@@ -5,11 +5,11 @@ package orderapi
 import (
 	"context"
 	"errors"
-	"runtime/debug"
+	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc"
 
 	"github.com/floodgate-dev/floodgate/pkg/auth"
@@ -25,10 +25,13 @@ import (
 	shipmentv1 "github.com/floodgate-dev/floodgate/proto/floodgate/shipment/v1"
 	stockv1 "github.com/floodgate-dev/floodgate/proto/floodgate/stock/v1"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/accept"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/admission"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/httpapi"
-	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/items"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/overview"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/shield"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/store"
 )
 
@@ -53,32 +56,42 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, flush(ctx, tel)) }()
-	db, err := database.Open(cfg.Database)
+	db, err := database.OpenObserved(cfg.Database, database.Observers{Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	collectLater()
-	s := &service{cfg: cfg, tel: tel, db: db, tables: database.NewTables(db, cfg.Database, tel.Log, migrations...)}
-	g := run.NewGroup(ctx)
+	run.CollectLater()
+	rules, err := shield.New(cfg.Shield, shield.Observers{Log: tel.Log, Meter: tel.Meter})
+	if err != nil {
+		return err
+	}
+	defer rules.Close()
+	s := &service{cfg: cfg, tel: tel, db: db, shield: rules, tables: database.NewTables(db, cfg.Database, tel.Log, migrations...)}
+	sale := overview.New(overview.Config{Meters: tel.Gatherer(), Name: replica(), Log: tel.Log})
+	g := cfg.Run.Group(ctx)
 	g.Start("ops", func(ctx context.Context) error {
-		return ops.Serve(ctx, cfg.Run.OpsAddr(), tel.Handler(),
-			ops.Check{Name: "database", Probe: db.Ready},
-			ops.Check{Name: "tables", Probe: s.tables.Ready},
-			ops.Check{Name: "events", Probe: s.eventsFlow})
+		return ops.Door{Metrics: tel.Handler(), Front: sale, Checks: []ops.Check{
+			{Name: "database", Probe: db.Ready},
+			{Name: "tables", Probe: s.tables.Ready},
+			{Name: "events", Probe: s.eventsFlow},
+			{Name: "rules", Probe: rules.Ready},
+		}}.Serve(ctx, cfg.Run.OpsAddr())
 	})
+	g.Start("overview", sale.Run)
+	g.Start("rules", rules.Run)
 	g.Start("service", s.run)
 	return g.Wait()
 }
 
-// collectLater lets garbage grow to four times what lives before it is collected: what lives here is small, and an order
-// leaves some 20 kB behind. GOGC in the environment wins; GOMEMLIMIT bounds both.
-func collectLater() {
-	const usual = 100
-	if was := debug.SetGCPercent(4 * usual); was != usual {
-		debug.SetGCPercent(was)
+// replica tells this process from its neighbours: in a cluster the host is the pod.
+func replica() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return fmt.Sprint("process ", os.Getpid())
 	}
+	return name
 }
 
 // service is what the parts of Run share.
@@ -87,6 +100,7 @@ type service struct {
 	tel    *telemetry.Telemetry
 	db     *database.DB
 	tables *database.Tables
+	shield *shield.Shield
 
 	events atomic.Pointer[func() error] // how the relay and the consumers are
 	flowed atomic.Bool                  // they were well once
@@ -103,24 +117,41 @@ func (s *service) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	writer := kafka.NewWriter(cfg.Kafka)
+	if cfg.AcceptDelay > 0 {
+		tel.Log.WarnContext(ctx, "every batch of orders waits before its COMMIT: accept_delay is for tests of overload only", "delay", cfg.AcceptDelay)
+		books.DelayAccepts(cfg.AcceptDelay)
+	}
+	writer := kafka.NewObservedWriter(cfg.Kafka, tel.Meter, tel.Tracer)
 	defer func() { err = errors.Join(err, writer.Close()) }()
 	relay := outbox.NewRelay(outbox.RelayConfig{
 		DB: s.db, Sender: writer, Source: "order-api", Config: cfg.Outbox, Log: tel.Log, Meter: tel.Meter,
 	})
 	client := redisdb.Open(cfg.Redis)
+	if err := redisdb.Observe(client, tel.Meter, tel.Tracer); err != nil {
+		return err
+	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	keeper, err := openGate(cfg.Gate, client, books, tel)
+	guard := redisdb.NewGuard(client, s.shield.Door(shield.Redis))
+	soldOut := gate.NewSoldOut()
+	keeper, err := openGate(cfg.Gate, guard, books, soldOut, tel)
+	if err != nil {
+		return err
+	}
+	shared := guard
+	if len(cfg.Redis.Addrs) == 0 {
+		shared = nil
+	}
+	catalogue, err := items.New(cfg.Items, books, shared, tel.Log, tel.Meter)
 	if err != nil {
 		return err
 	}
 	committer, err := accept.New(accept.Config{
-		Books: books, Gate: keeper, Committers: cfg.Committers, Queue: cfg.Queue, Wake: relay.Wake, Log: tel.Log, Meter: tel.Meter,
+		Books: books, Gate: keeper, SoldOut: soldOut, Unknown: catalogue.Unknown, Committers: cfg.Committers, Queue: cfg.Queue, Wake: relay.Wake, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
 	})
 	if err != nil {
 		return err
 	}
-	listen, check, err := s.consumers(ctx, books, keeper, relay)
+	listen, check, err := s.consumers(ctx, books, keeper, catalogue, relay)
 	if err != nil {
 		return err
 	}
@@ -134,40 +165,61 @@ func (s *service) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	edge, err := tel.Edge()
+	if err != nil {
+		return err
+	}
+	lanes, err := admission.New(cfg.Admission, admission.Observers{Log: tel.Log, Meter: tel.Meter})
+	if err != nil {
+		return err
+	}
 	door, err := httpapi.New(httpapi.Config{
-		Orders: committer, Books: books, Verifier: verifier, Inventory: stockv1.NewInventoryServiceClient(conns[0]),
+		Lanes: lanes, Shield: s.shield, Overloaded: committer.Overloaded,
+		Orders: committer, Books: books, Items: catalogue, Verifier: verifier, Inventory: stockv1.NewInventoryServiceClient(conns[0]),
 		Points: pointsv1.NewPointsServiceClient(conns[1]), Logistics: shipmentv1.NewLogisticsServiceClient(conns[2]),
-		Freed: keeper.Changed, Wake: relay.Wake, Log: tel.Log, TrustCaptured: cfg.TrustCaptured, PaymentWindow: cfg.PaymentWindow,
+		Freed: keeper.Changed, Wake: relay.Wake, Log: tel.Log, Edge: edge, TrustCaptured: cfg.TrustCaptured, PaymentWindow: cfg.PaymentWindow,
 	})
 	if err != nil {
 		return err
 	}
 
+	stuck, err := newStuck(books.Stuck, tel.Log, tel.Meter)
+	if err != nil {
+		return err
+	}
+	catalogue.Warm(ctx)
 	g := run.NewGroup(ctx)
 	g.Start("relay", relay.Run)
 	g.Start("order-api group", s.onceTopicsExist(listen.Run))
 	g.Start("order-state-check group", s.onceTopicsExist(check.Run))
 	g.Start("gate", keeper.Run)
+	g.Start("items", catalogue.Run)
+	if cfg.Gate.Kind != gate.KindOff {
+		g.Start("sold out", func(ctx context.Context) error { return soldOut.Listen(ctx, client, tel.Log) })
+	}
 	g.Start("sweeper", sweeper{expire: books.Expire, changed: keeper.Changed, wake: relay.Wake, log: tel.Log}.run)
 	g.Start("committer", committer.Run)
+	g.Start("admission", lanes.Run)
 	g.Start("http", func(ctx context.Context) error { return httpapi.Serve(ctx, cfg.Run.Addr(), door) })
 	g.Start("streams", door.Run)
+	g.Start("stuck orders", stuck.run)
 	return g.Wait()
 }
 
 // consumers are the two groups: one hears what the other services say, the other checks what this one said.
-func (s *service) consumers(ctx context.Context, books *store.Store, keeper keeper, relay *outbox.Relay) (listen, check *kafka.Consumer, err error) {
+func (s *service) consumers(ctx context.Context, books *store.Store, keeper keeper, catalogue *items.Cache, relay *outbox.Relay) (listen, check *kafka.Consumer, err error) {
 	checker, err := newChecker(books, s.tel.Log, s.tel.Meter)
 	if err != nil {
 		return nil, nil, err
 	}
-	freed := newFreed()
+	freed, changed := newFreed(), newFreed()
 	ctx = context.WithoutCancel(ctx) // a batch that was committed is told also while the service stops
-	listen = s.consumer(event.OrderAPI, listener{books, freed}.handle, func() {
+	listen = s.consumer(event.OrderAPI, listener{books, freed, changed}.handle, func() {
 		relay.Wake()
 		if skus := freed.take(); len(skus) > 0 {
 			keeper.Changed(ctx, skus...)
 		}
+		catalogue.Changed(ctx, changed.take()...)
 	}, event.StockChanges, event.ShipmentChanges, event.PointsChanges)
 	check = s.consumer(event.OrderStateCheck, checker.handle, relay.Wake, event.OrderStatusChanges)
 	return listen, check, nil
@@ -192,17 +244,17 @@ func (s *service) onceTopicsExist(consume func(context.Context) error) func(cont
 
 // keeper is a gate with all that the service does to it.
 type keeper interface {
-	Take(ctx context.Context, op string, lines []order.Line) gate.Ticket
+	TakeAll(ctx context.Context, orders []gate.Asking) []gate.Ticket
 	GiveBack(ctx context.Context, t gate.Ticket)
 	Changed(ctx context.Context, skus ...string)
 	Run(ctx context.Context) error
 }
 
-func openGate(cfg gate.Config, client redis.UniversalClient, books *store.Store, tel *telemetry.Telemetry) (keeper, error) {
+func openGate(cfg gate.Config, client *redisdb.Guard, books *store.Store, soldOut *gate.SoldOut, tel *telemetry.Telemetry) (keeper, error) {
 	if cfg.Kind == gate.KindOff {
-		return gate.Off{}, nil
+		return gate.Off{SoldOut: soldOut}, nil
 	}
-	return gate.New(client, books, gate.Observers{Log: tel.Log, Meter: tel.Meter})
+	return gate.New(cfg.Kind, client, books, soldOut, gate.Observers{Log: tel.Log, Meter: tel.Meter})
 }
 
 func (s *service) watch(parts ...func() error) {

@@ -139,8 +139,8 @@ func TestConfigComplainsOfEverythingAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := settings(t, "127.0.0.1:1")
 	cfg.Committers, cfg.Queue, cfg.PaymentWindow, cfg.PointsAddr, cfg.Gate.Kind = 100, 0, 0, "nowhere", "maybe"
-	cfg.Redis.Addrs = nil
-	if bad := cfg.Check(); len(bad) != 6 {
-		t.Errorf("complaints %q, want six", bad)
+	cfg.Redis.Addrs, cfg.AcceptDelay = nil, time.Minute
+	if bad := cfg.Check(); len(bad) != 7 {
+		t.Errorf("complaints %q, want seven", bad)
 	}
 }

@@ -31,6 +31,7 @@ func BenchmarkAMillionLetters(b *testing.B) {
 		`INSERT INTO failures SELECT id, topic, partition, record_offset, last_failed_at, first_failed_at, attempts, error_kind, error, '' FROM letters`,
 		`INSERT INTO causes SELECT cause, min(consumer_group), min(error_kind), 'order <id> is odd', count(*) FILTER (WHERE state = 'dead'), min(first_failed_at), max(last_failed_at), max(id) FROM letters GROUP BY cause`,
 		`INSERT INTO cause_minutes SELECT cause, last_failed_at / 60000, count(*) FROM letters GROUP BY cause, last_failed_at / 60000`,
+		`INSERT INTO facets SELECT DISTINCT consumer_group, topic, event_type, error_kind FROM letters`,
 		`VACUUM ANALYZE letters`, `VACUUM ANALYZE failures`, `VACUUM ANALYZE causes`, `VACUUM ANALYZE cause_minutes`,
 	} {
 		_, err := conn.ExecContext(b.Context(), statement)

@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,9 +50,12 @@ func New(cfg Config) http.Handler {
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", c.page("causes", func(r *http.Request) []string { return []string{"/causes?all=" + flag(r, "all")} }))
 	pages.HandleFunc("GET /letters", c.page("letters", func(r *http.Request) []string { return []string{"/letters?" + query(r)} }))
+	pages.HandleFunc("GET /letters/export", c.export)
+	pages.HandleFunc("POST /letters/import", c.imports)
+	pages.HandleFunc("POST /letters/patch", c.patch)
 	pages.HandleFunc("GET /letters/{id}", c.page("letter", func(r *http.Request) []string { return []string{"/letters/" + seg(r)} }))
 	pages.HandleFunc("GET /jobs", c.page("jobs", func(r *http.Request) []string { return []string{"/jobs?" + query(r)} }))
-	pages.HandleFunc("GET /jobs/new", c.page("new", func(r *http.Request) []string { return []string{"/letters?" + limited(r)} }))
+	pages.HandleFunc("GET /jobs/new", c.newJob)
 	pages.HandleFunc("GET /jobs/{id}", c.page("job", func(r *http.Request) []string {
 		return []string{"/jobs/" + seg(r), "/jobs/" + seg(r) + "/letters?" + query(r)}
 	}))
@@ -59,6 +64,7 @@ func New(cfg Config) http.Handler {
 	pages.HandleFunc("POST /login", c.signIn)
 	pages.HandleFunc("POST /logout", c.signOut)
 	pages.HandleFunc("POST /causes/{id}", c.noteCause)
+	pages.HandleFunc("POST /letters/{verb}", c.decide)
 	pages.HandleFunc("POST /letters/{id}/{verb}", c.mend)
 	pages.HandleFunc("POST /jobs", c.start)
 	pages.HandleFunc("POST /jobs/{id}/{verb}", c.act)
@@ -83,7 +89,9 @@ func guarded(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
-		r.Body = http.MaxBytesReader(w, r.Body, 4<<20)
+		if r.URL.Path != "/letters/import" { // a file of any length is read line by line
+			r.Body = http.MaxBytesReader(w, r.Body, 4<<20)
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -113,7 +121,7 @@ func query(r *http.Request) string {
 func settled(r *http.Request) url.Values {
 	values := url.Values{}
 	for name, all := range r.URL.Query() {
-		if value := all[len(all)-1]; value != "" && name != "live" && name != "id" {
+		if value := all[len(all)-1]; value != "" && !slices.Contains([]string{"live", "id", "chosen", "reason"}, name) {
 			values.Set(name, value)
 		}
 	}
@@ -160,13 +168,18 @@ func (c console) callAs(r *http.Request, token, method, path string, in any) (ou
 	if err != nil {
 		return nil, err
 	}
-	ask, err := http.NewRequestWithContext(r.Context(), method, "/api/v1"+path, bytes.NewReader(body)) //nolint:gosec // it never leaves this process
+	answer := recorder{header: http.Header{}, status: http.StatusOK}
+	return c.answered(&answer, &answer, r, token, method, path, bytes.NewReader(body))
+}
+
+// answered is what the API says, and writes through w into answer.
+func (c console) answered(w http.ResponseWriter, answer *recorder, r *http.Request, token, method, path string, body io.Reader) (out any, err error) {
+	ask, err := http.NewRequestWithContext(r.Context(), method, "/api/v1"+path, body) // it never leaves this process
 	if err != nil {
 		return nil, problem{http.StatusNotFound, "There is no page here."}
 	}
 	ask.Header.Set("Authorization", "Bearer "+token)
-	answer := recorder{header: http.Header{}, status: http.StatusOK}
-	c.API.ServeHTTP(&answer, ask)
+	c.API.ServeHTTP(w, ask)
 	d := json.NewDecoder(&answer.body)
 	d.UseNumber()
 	if err := d.Decode(&out); err != nil {
@@ -308,7 +321,7 @@ func (c console) signIn(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.Contains(next, `\`) {
 		next = "/"
 	}
-	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // it is an address of this server, see above
+	http.Redirect(w, r, next, http.StatusSeeOther) // it is an address of this server, see above
 }
 
 func (c console) signOut(w http.ResponseWriter, r *http.Request) {
@@ -322,7 +335,7 @@ func (c console) then(w http.ResponseWriter, r *http.Request, to string, err err
 		c.fail(w, r, err)
 		return
 	}
-	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // each caller names a page of this server
+	http.Redirect(w, r, to, http.StatusSeeOther) // each caller names a page of this server
 }
 
 func (c console) noteCause(w http.ResponseWriter, r *http.Request) {
@@ -349,6 +362,35 @@ func (c console) mend(w http.ResponseWriter, r *http.Request) {
 	c.then(w, r, "/letters/"+seg(r), err)
 }
 
+var errNoneChosen = problem{http.StatusUnprocessableEntity, "No letter is chosen: go back and tick those that you mean."}
+
+// decide decides what becomes of the letters that were chosen in the list, and goes back to it.
+func (c console) decide(w http.ResponseWriter, r *http.Request) {
+	reason := r.PostFormValue("reason") // it reads the form
+	ids := r.PostForm["id"]
+	if len(ids) == 0 {
+		c.fail(w, r, errNoneChosen)
+		return
+	}
+	_, err := c.call(r, http.MethodPost, "/letters/"+url.PathEscape(r.PathValue("verb")), map[string]any{
+		"reason": reason, "selection": map[string]any{"ids": ids},
+	})
+	back := "/letters"
+	if from, broken := url.Parse(r.Referer()); broken == nil && from.Path == "/letters" {
+		back += "?" + from.Query().Encode()
+	}
+	c.then(w, r, back, err)
+}
+
+// newJob is the form of a job. Who meant to choose letters in the list and chose none does not get one about all.
+func (c console) newJob(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Has("chosen") && !r.URL.Query().Has("id") {
+		c.fail(w, r, errNoneChosen)
+		return
+	}
+	c.page("new", func(r *http.Request) []string { return []string{"/letters?" + limited(r)} })(w, r)
+}
+
 // start makes a job of the form's selection.
 func (c console) start(w http.ResponseWriter, r *http.Request) {
 	in := map[string]any{"mode": r.PostFormValue("mode"), "reason": r.PostFormValue("reason")}
@@ -361,19 +403,7 @@ func (c console) start(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	selection := map[string]any{}
-	if ids := strings.Fields(r.PostFormValue("id")); len(ids) > 0 {
-		selection["ids"] = ids
-	} else {
-		filter := map[string]string{}
-		for name, values := range r.PostForm {
-			if field, is := strings.CutPrefix(name, "filter."); is && values[0] != "" {
-				filter[field] = values[0]
-			}
-		}
-		selection["filter"] = filter
-	}
-	in["selection"] = selection
+	in["selection"] = selection(r)
 	made, err := c.call(r, http.MethodPost, "/jobs", in)
 	id := ""
 	if job, is := made.(map[string]any); is {

@@ -201,6 +201,25 @@ func TestButtonsDoWhatTheySay(t *testing.T) {
 	press(422, "/letters/l/discard", "operator", url.Values{})
 	press(303, "/letters/l/quarantine", "operator", why)
 	press(303, "/letters/l/restore", "operator", why)
+	press(403, "/letters/discard", "viewer", url.Values{"reason": {"because"}, "id": {"l", "raw"}})
+	press(422, "/letters/discard", "operator", why)
+	press(404, "/letters/explode", "operator", url.Values{"reason": {"because"}, "id": {"l"}})
+	press(303, "/letters/quarantine", "operator", url.Values{"reason": {"because"}, "id": {"l", "raw"}})
+	for _, id := range []string{"l", "raw"} {
+		if l, _, err := s.Letter(t.Context(), id); err != nil || l.State != letter.Quarantined {
+			t.Errorf("letter %s is %s: %v", id, l.State, err)
+		}
+	}
+	back := s.ask("POST", "/letters/restore", "operator", url.Values{"reason": {"because"}, "id": {"l", "raw"}}, "Referer", "http://console/letters?state=quarantined&group=points")
+	if got := back.Header().Get("Location"); back.Code != http.StatusSeeOther || got != "/letters?group=points&state=quarantined" {
+		t.Errorf("restored: %d to %q", back.Code, got)
+	}
+	if w := s.ask("GET", "/jobs/new?chosen=only&reason=", "operator", nil); w.Code != http.StatusUnprocessableEntity {
+		t.Errorf("who chose nothing gets a job about everything: %d", w.Code)
+	}
+	if w := s.ask("GET", "/jobs/new?chosen=only&reason=&id=l&id=raw", "operator", nil); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "l raw") {
+		t.Errorf("the form of two letters: %d %s", w.Code, w.Body)
+	}
 	press(422, "/letters/l/edit", "operator", url.Values{"reason": {"because"}, "value": {"{"}})
 	press(303, "/letters/l/edit", "operator", url.Values{"reason": {"because"}, "value": {`{"order":{"id":"o-2"}}`}})
 	press(303, "/letters/l/original", "operator", why)
@@ -215,7 +234,7 @@ func TestButtonsDoWhatTheySay(t *testing.T) {
 	press(409, job+"/pause", "operator", nil)
 	press(303, job+"/resume", "operator", nil)
 	press(303, job+"/cancel", "operator", nil)
-	if w := s.ask("GET", "/audit", "viewer", nil); !strings.Contains(w.Body.String(), "every one as it was written") || strings.Count(w.Body.String(), "<tr><td") != 9 {
+	if w := s.ask("GET", "/audit", "viewer", nil); !strings.Contains(w.Body.String(), "every one as it was written") || strings.Count(w.Body.String(), "<tr><td") != 11 {
 		t.Errorf("the audit shows %s", w.Body)
 	}
 }

@@ -65,6 +65,19 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// eachDatabase runs a test on Postgres and on SQLite.
+func eachDatabase(t *testing.T, test func(t *testing.T, empty func() *database.DB)) {
+	t.Helper()
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, func() *database.DB { return servertest.Postgres(t) })
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, func() *database.DB { return servertest.SQLite(t) })
+	})
+}
+
 // sample is a letter of an order that somebody pays.
 func sample(t *testing.T, id string) letter.Letter {
 	t.Helper()
@@ -92,10 +105,17 @@ func do(t *testing.T, door http.Handler, method, path, body, role string) *httpt
 		must(t, err)
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if strings.HasPrefix(path, "/api/v1/letters/import") {
+		r.Header.Set("Content-Type", ndjson)
+	}
 	w := httptest.NewRecorder()
 	door.ServeHTTP(w, r)
 	answer := w.Result()
 	answer.Body = io.NopCloser(bytes.NewReader(w.Body.Bytes()))
+	r.Body = io.NopCloser(strings.NewReader(body))
 	conforms(t, r, answer)
 	return w
 }
@@ -127,8 +147,8 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 		{"GET /api/v1/letters/{id}", "l", "", 200, 200},
 		{"GET /api/v1/letters/{id}", "none", "", 404, 404},
 		{"GET /api/v1/letters/export", "?group=points", "", 403, 200},
-		{"POST /api/v1/letters/import", "", "", 403, 200},
-		{"POST /api/v1/letters/import", "", "{}\n", 403, 422},
+		{"POST /api/v1/letters/import", "?reason=moved", "", 403, 200},
+		{"POST /api/v1/letters/import", "?reason=moved", "{}\n", 403, 422},
 		{"POST /api/v1/letters/patch", "", `{` + who + `,"patch":[{"op":"replace","path":"/order/userId","value":"u"}]}`, 403, 200},
 		{"POST /api/v1/letters/patch", "", `{` + who + `,"patch":"none"}`, 403, 422},
 		{"POST /api/v1/letters/{id}/edit", "l", `{"value":{"order":{"id":"o-2"}},"reason":"because"}`, 403, 200},
@@ -228,7 +248,7 @@ func TestWhatIsExportedIsImportedWhole(t *testing.T) {
 	from, to := open(t, older, plain, raw), open(t)
 	lines := do(t, from, "GET", "/api/v1/letters/export", "", roleOperator).Body.String()
 	for _, want := range []string{`{"letters":2,"newDeaths":3}`, `{"letters":2,"newDeaths":0}`} {
-		if got := do(t, to, "POST", "/api/v1/letters/import", lines, roleOperator).Body.String(); strings.TrimSpace(got) != want {
+		if got := do(t, to, "POST", "/api/v1/letters/import?reason=moved", lines, roleOperator).Body.String(); strings.TrimSpace(got) != want {
 			t.Errorf("imported %s, want %s", got, want)
 		}
 	}
@@ -251,6 +271,69 @@ func TestWhatIsExportedIsImportedWhole(t *testing.T) {
 			t.Errorf("imported %+v\nwant %+v", got, want)
 		}
 	}
+}
+
+// What was mended of a letter goes with it: who did it and why, and the way back to the original. A letter that is here
+// with another value keeps its own.
+func TestMendingsAreExportedAndImported(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, empty func() *database.DB) {
+		t.Helper()
+		l := sample(t, "")
+		l.EventID = "e-1"
+		l.ID = letter.Identify(l)
+		from, to, other := openOn(t, empty(), l), openOn(t, empty()), openOn(t, empty(), l)
+		for _, user := range []string{"u-1", "u-2"} {
+			do(t, from, "POST", "/api/v1/letters/"+l.ID+"/edit", `{"value":{"order":{"id":"o-1","userId":"`+user+`"}},"reason":"renamed"}`, roleOperator)
+		}
+		lines := do(t, from, "GET", "/api/v1/letters/export", "", roleOperator).Body.String()
+		for range 2 {
+			do(t, to, "POST", "/api/v1/letters/import?reason=moved", lines, roleOperator)
+			do(t, other, "POST", "/api/v1/letters/import?reason=moved", lines, roleOperator)
+		}
+		want, err := from.Edits(t.Context(), l.ID)
+		must(t, err)
+		got, err := to.Edits(t.Context(), l.ID)
+		must(t, err)
+		if len(want) != 2 || !reflect.DeepEqual(got, want) {
+			t.Errorf("imported mendings %+v, want %+v", got, want)
+		}
+		if w := do(t, to, "POST", "/api/v1/letters/"+l.ID+"/original", `{"reason":"back"}`, roleOperator); w.Code != http.StatusOK {
+			t.Errorf("no way back: %s", w.Body)
+		}
+		back, _, err := to.Letter(t.Context(), l.ID)
+		must(t, err)
+		if !bytes.Equal(back.Value, l.Value) || back.Revision != 3 || back.Rehearsed != 0 {
+			t.Errorf("the original is %+v", back)
+		}
+		kept, _, err := other.Letter(t.Context(), l.ID)
+		must(t, err)
+		if edits, err := other.Edits(t.Context(), l.ID); err != nil || len(edits) != 0 || !bytes.Equal(kept.Value, l.Value) || kept.Revision != 0 {
+			t.Errorf("an import changed a letter that was here: %+v with %v, %v", kept, edits, err)
+		}
+	})
+}
+
+// A filter by what never met in a letter finds nothing, and one by what met finds it, also after a later death elsewhere.
+func TestFiltersByWhatMet(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, empty func() *database.DB) {
+		t.Helper()
+		l := sample(t, "a")
+		later := l
+		later.Last.LastMS, later.Last.Topic, later.Last.Kind = 3000, "order-status-changes", "failed"
+		other := sample(t, "b")
+		other.Group = "inventory"
+		s := openOn(t, empty(), l, other, later)
+		for query, want := range map[string]int{
+			"group=points&kind=failed": 1, "group=inventory&kind=odd&topic=order_created": 1, "group=inventory&kind=failed": 0,
+			"group=points&topic=order_created": 0, "kind=odd": 1, "topic=order_created&type=none": 0,
+		} {
+			if got := strings.Count(do(t, s, "GET", "/api/v1/letters?"+query, "", roleViewer).Body.String(), `"eventId"`); got != want {
+				t.Errorf("%s finds %d, want %d", query, got, want)
+			}
+		}
+	})
 }
 
 func TestAPatchMendsManyAndSaysWhichNot(t *testing.T) {

@@ -161,7 +161,8 @@ type parcel struct {
 	Value     []byte           `json:"value"`
 	Headers   []letter.Header  `json:"headers"`
 	Omitted   int              `json:"omittedBytes"`
-	Failures  []letter.Failure `json:"failures"`
+	Failures  []letter.Failure `json:"failures"`        // the newest first
+	Edits     []store.Edit     `json:"edits,omitempty"` // what was mended, the newest first; the value is the newest's After
 }
 
 func (s server) export(w http.ResponseWriter, r *http.Request, who auth.Caller) (any, error) {
@@ -193,9 +194,15 @@ func (s server) export(w http.ResponseWriter, r *http.Request, who auth.Caller) 
 			if err != nil {
 				panic(http.ErrAbortHandler)
 			}
+			var edits []store.Edit
+			if l.Revision > 0 {
+				if edits, err = s.Letters.Edits(r.Context(), l.ID); err != nil {
+					panic(http.ErrAbortHandler)
+				}
+			}
 			_ = control.SetWriteDeadline(time.Now().Add(30 * time.Second))
 			if err := out.Encode(parcel{
-				l.Group, l.EventID, l.Type, l.Raw, l.Topic, l.Partition, l.Offset, l.Key, l.Value, l.Headers, l.Omitted, failures,
+				l.Group, l.EventID, l.Type, l.Raw, l.Topic, l.Partition, l.Offset, l.Key, l.Value, l.Headers, l.Omitted, failures, edits,
 			}); err != nil {
 				panic(http.ErrAbortHandler)
 			}
@@ -215,18 +222,24 @@ func (s server) imports(w http.ResponseWriter, r *http.Request, who auth.Caller)
 	if err := onlyParameters(r, "reason"); err != nil {
 		return nil, err
 	}
+	reason := r.URL.Query().Get("reason")
+	if err := because(reason); err != nil {
+		return nil, err
+	}
 	lines := bufio.NewScanner(r.Body)
 	lines.Buffer(nil, maxLine)
 	control := http.NewResponseController(w)
 	var batch []letter.Letter
+	history := map[string][]store.Edit{}
 	total, stored, fresh, size, n := 0, 0, 0, 0, 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
-		newly, err := s.Letters.Import(r.Context(), batch, who.Subject, r.URL.Query().Get("reason"))
+		newly, err := s.Letters.Import(r.Context(), batch, history, who.Subject, reason)
 		if err == nil {
 			stored, fresh, batch, size = total, fresh+newly, nil, 0
+			clear(history)
 		}
 		return err
 	}
@@ -236,12 +249,15 @@ func (s server) imports(w http.ResponseWriter, r *http.Request, who auth.Caller)
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue
 		}
-		letters, err := unpack(lines.Bytes())
+		letters, edits, err := unpack(lines.Bytes())
 		if err != nil {
 			return nil, invalid(fmt.Sprintf("line %d: %v; %d letters before it are stored", n, err, stored))
 		}
 		total++
 		batch = append(batch, letters...)
+		if len(edits) > 0 {
+			history[letters[0].ID] = edits
+		}
 		if size += len(lines.Bytes()); size > maxBatch || len(batch) >= 500 {
 			if err := flush(); err != nil {
 				return nil, err
@@ -257,16 +273,21 @@ func (s server) imports(w http.ResponseWriter, r *http.Request, who auth.Caller)
 	return map[string]int{"letters": total, "newDeaths": fresh}, nil
 }
 
-// unpack is the letter of one line, once for each of its failures, the oldest first.
-func unpack(line []byte) (all []letter.Letter, err error) {
+// unpack is the letter of one line, once for each of its failures, the oldest first, and what was mended of it.
+func unpack(line []byte) (all []letter.Letter, edits []store.Edit, err error) {
 	var p parcel
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&p); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(p.Failures) == 0 {
-		return nil, errors.New("a letter has at least one failure")
+		return nil, nil, errors.New("a letter has at least one failure")
+	}
+	for _, e := range p.Edits {
+		if e.Revision < 1 || !isText(e.Who) || !isText(e.Reason) {
+			return nil, nil, errors.New("a mending has a revision from 1 and a reason without NUL")
+		}
 	}
 	l := letter.Letter{
 		Group: p.Group, EventID: p.EventID, Type: p.Type, Raw: p.Raw, Topic: p.Topic, Partition: p.Partition, Offset: p.Offset,
@@ -275,13 +296,13 @@ func unpack(line []byte) (all []letter.Letter, err error) {
 	words := []string{l.Group, l.EventID, l.Type, l.Topic}
 	for _, f := range p.Failures {
 		if strings.ContainsRune(f.Error, 0) {
-			return nil, errors.New("an error holds a NUL")
+			return nil, nil, errors.New("an error holds a NUL")
 		}
 		words = append(words, f.Topic, f.Kind)
 	}
 	for _, word := range words {
 		if strings.ContainsRune(word, 0) || len(word) > letter.MaxWord {
-			return nil, fmt.Errorf("a group, topic, type, event id or kind holds a NUL or has more than %d bytes", letter.MaxWord)
+			return nil, nil, fmt.Errorf("a group, topic, type, event id or kind holds a NUL or has more than %d bytes", letter.MaxWord)
 		}
 	}
 	l.ID = letter.Identify(l)
@@ -291,7 +312,7 @@ func unpack(line []byte) (all []letter.Letter, err error) {
 		l.Cause = letter.Cause(l.Group, l.Last.Kind, l.Last.Error)
 		all = append(all, l)
 	}
-	return all, nil
+	return all, p.Edits, nil
 }
 
 // auditView is one entry of the audit.

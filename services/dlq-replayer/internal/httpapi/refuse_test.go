@@ -33,6 +33,8 @@ func TestOddAddressesAreRefused(t *testing.T) {
 			{"GET", "/api/v1/jobs/some/letters?outcome=fine", "", http.StatusUnprocessableEntity},
 			{"GET", "/api/v1/jobs/some/letters?outcom=sent", "", http.StatusUnprocessableEntity},
 			{"GET", "/api/v1/causes?al=true", "", http.StatusUnprocessableEntity},
+			{"POST", "/api/v1/letters/import?reason=", "", http.StatusUnprocessableEntity},
+			{"POST", "/api/v1/letters/import?reason=+", "", http.StatusUnprocessableEntity},
 			{"POST", "/api/v1/letters/import?why=moved", "", http.StatusUnprocessableEntity},
 			{"GET", "/api/v1/audit?who=me", "", http.StatusUnprocessableEntity},
 			{"GET", "/api/v1/letters/export?limit=3", "", http.StatusUnprocessableEntity},

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"bufio"
 	"encoding/json"
-	"errors"
+	stderrors "errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,9 @@ import (
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/pb33f/libopenapi-validator/errors"
+	"github.com/pb33f/libopenapi-validator/schema_validation"
+	"github.com/pb33f/libopenapi/datamodel/high/base"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/floodgate-dev/floodgate/pkg/auth"
@@ -20,32 +25,67 @@ import (
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/store"
 )
 
-// spec is openapi.yaml, read once.
-var spec = sync.OnceValues(func() (validator.Validator, error) {
+// spec is openapi.yaml, read once, and what a line of an export is by it.
+var spec = sync.OnceValues(func() (text struct {
+	validator.Validator
+
+	parcel *base.Schema
+}, err error,
+) {
 	document, err := libopenapi.NewDocument(openAPI)
 	if err != nil {
-		return nil, err
+		return text, err
 	}
 	v, errs := validator.NewValidator(document)
 	if len(errs) > 0 {
-		return nil, errs[0]
+		return text, errs[0]
 	}
-	return v, nil
+	model, err := document.BuildV3Model()
+	if err != nil {
+		return text, err
+	}
+	text.Validator, text.parcel = v, model.Model.Components.Schemas.GetOrZero("Parcel").Schema()
+	return text, nil
 })
 
-// conforms fails the test if openapi.yaml does not know such an answer to such a request.
+// reading is held by who compares with the text: its schemas are rendered into themselves.
+var reading sync.Mutex
+
+const ndjson = "application/x-ndjson"
+
+// conforms fails the test if openapi.yaml does not know such an answer to such a request, or would refuse a request that
+// was answered well.
 func conforms(t *testing.T, ask *http.Request, got *http.Response) {
 	t.Helper()
-	v, err := spec()
+	text, err := spec()
 	must(t, err)
-	if got.Header.Get("Content-Type") == "application/x-ndjson" {
-		return // the validator takes one value for a body; TestWhatIsExportedIsImportedWhole reads the lines
-	}
-	if ok, complaints := v.ValidateHttpResponse(ask, got); !ok {
+	reading.Lock()
+	defer reading.Unlock()
+	complain := func(complaints []*errors.ValidationError) {
 		for _, c := range complaints {
 			t.Errorf("%s %s answered %d: %s: %s %v", ask.Method, ask.URL.Path, got.StatusCode, c.Message, c.Reason, c.SchemaValidationErrors)
 		}
 	}
+	// The validator takes one value for a body: lines are read here.
+	lines := func(body io.Reader) {
+		for all := bufio.NewScanner(body); all.Scan(); {
+			if ok, complaints := schema_validation.NewSchemaValidator().ValidateSchemaBytes(text.parcel, all.Bytes()); !ok {
+				complain(complaints)
+			}
+		}
+	}
+	if ask.Header.Get("Content-Type") == ndjson && got.StatusCode == http.StatusOK {
+		lines(ask.Body)
+	} else if got.StatusCode < http.StatusBadRequest {
+		_, complaints := text.ValidateHttpRequest(ask)
+		complain(complaints)
+	}
+	if got.Header.Get("Content-Type") == ndjson {
+		lines(got.Body)
+		return
+	}
+	_, complaints := text.ValidateHttpResponse(ask, got)
+	complain(complaints)
 }
 
 // TestTheTextIsWhole compares openapi.yaml with what is served, both ways.
@@ -90,7 +130,7 @@ func TestTheTextKnowsEveryCode(t *testing.T) {
 	var answered []string
 	for _, err := range []error{
 		auth.ErrUnauthenticated, auth.ErrKeysAway, errForbidden, store.ErrNotFound, store.ErrCursor, store.ErrBusy, store.ErrNothing, store.ErrTooMany,
-		store.ErrAmbigue, replay.ErrIllegal, &http.MaxBytesError{}, invalid("odd"), errors.New("unforeseen"),
+		store.ErrAmbigue, replay.ErrIllegal, &http.MaxBytesError{}, invalid("odd"), stderrors.New("unforeseen"),
 	} {
 		w := httptest.NewRecorder()
 		server{Config{Log: slog.New(slog.DiscardHandler)}}.fail(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), err)

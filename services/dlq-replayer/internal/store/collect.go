@@ -39,7 +39,7 @@ type standing struct {
 // CollectTx stores deaths: letters as they came, the failures of those that died before, and what they died of. It says
 // for each whether it was new.
 //
-// Law 6: failures, letters, causes and their minutes are touched in this order, each sorted by key.
+// Law 6: failures, letters, causes, their minutes and facets are touched in this order, each sorted by key.
 func CollectTx(ctx context.Context, tx *database.Tx, letters []letter.Letter) ([]bool, error) {
 	fresh, err := noteFailuresTx(ctx, tx, letters)
 	if err != nil {
@@ -69,7 +69,28 @@ func CollectTx(ctx context.Context, tx *database.Tx, letters []letter.Letter) ([
 	if err := countTx(ctx, tx, stand, died); err != nil {
 		return nil, err
 	}
-	return changed, strikeTx(ctx, tx, died)
+	if err := strikeTx(ctx, tx, died); err != nil {
+		return nil, err
+	}
+	return changed, meetTx(ctx, tx, died)
+}
+
+// meetTx keeps which groups, topics, types and kinds of error met in a letter; see Query.where.
+func meetTx(ctx context.Context, tx *database.Tx, died []letter.Letter) error {
+	met := map[[4]string]bool{}
+	for _, l := range died {
+		met[[4]string{l.Group, l.Last.Topic, l.Type, l.Last.Kind}] = true
+	}
+	sorted := slices.SortedFunc(maps.Keys(met), func(a, b [4]string) int { return slices.Compare(a[:], b[:]) })
+	part := func(n int) func(f [4]string) string { return func(f [4]string) string { return f[n] } }
+	v := database.NewValues(col("consumer_group", "text", sorted, part(0)), col("topic", "text", sorted, part(1)),
+		col("event_type", "text", sorted, part(2)), col("error_kind", "text", sorted, part(3)))
+	_, err := tx.ExecValues(ctx, v, `INSERT INTO facets (consumer_group, topic, event_type, error_kind)
+		SELECT v.consumer_group, v.topic, v.event_type, v.error_kind FROM v WHERE true ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return fmt.Errorf("keep what met in letters: %w", err)
+	}
+	return nil
 }
 
 // minute is one minute of one cause.

@@ -71,11 +71,11 @@ func silentTx(ctx context.Context, tx *database.Tx, j *replay.Job, now int64, d 
 	if j.Counts[replay.Sent] == 0 || j.State == replay.Paused {
 		return nil
 	}
-	late := fmt.Sprintf(`r.outcome = 'sent' AND r.sent_at <= %d`, now-d.Answer.Milliseconds())
+	late, before := `r.outcome = 'sent' AND r.sent_at <= `, now-d.Answer.Milliseconds()
 	if j.Mode == replay.Rehearse || j.State == replay.Cancelled {
 		done, err := tx.ExecContext(ctx, `UPDATE job_letters SET outcome = 'no-answer', claim = NULL, error = $2 WHERE job = $1
-			AND letter IN (SELECT r.letter FROM job_letters r WHERE r.job = $1 AND `+late+`)`, j.ID,
-			fmt.Sprintf("the group did not answer within %s: is it running?", d.Answer))
+			AND letter IN (SELECT r.letter FROM job_letters r WHERE r.job = $1 AND `+late+`$3)`, j.ID,
+			fmt.Sprintf("the group did not answer within %s: is it running?", d.Answer), before)
 		if err != nil {
 			return err
 		}
@@ -88,21 +88,22 @@ func silentTx(ctx context.Context, tx *database.Tx, j *replay.Job, now int64, d 
 	var spent int
 	var group sql.NullString
 	if err := tx.QueryRowContext(ctx, `SELECT count(*), max(l.consumer_group) FROM job_letters r JOIN letters l ON l.id = r.letter
-		WHERE r.job = $1 AND r.asks >= $2 AND `+late, j.ID, maxAsks).Scan(&spent, &group); err != nil {
+		WHERE r.job = $1 AND r.asks >= $2 AND `+late+`$3`, j.ID, maxAsks, before).Scan(&spent, &group); err != nil {
 		return err
 	}
 	if spent > 0 {
 		j.Pause(fmt.Sprintf("group %s gave no answer to %d letters, asked %d times: is it running? Resume asks again", group.String, spent, maxAsks))
 		return nil
 	}
-	_, err := sendTx(ctx, tx, j, now, d, late+` ORDER BY r.n`, again)
+	_, err := sendTx(ctx, tx, j, now, d, late+`$4 ORDER BY r.n`, again, before)
 	return err
 }
 
-// sendTx puts up to n of a job's letters into the outbox. One that is not fit any more is skipped.
-func sendTx(ctx context.Context, tx *database.Tx, j *replay.Job, now int64, d Drive, which string, n int) (int, error) {
+// sendTx puts up to n of a job's letters into the outbox. One that is not fit any more is skipped. The parameters of which
+// begin at $4.
+func sendTx(ctx context.Context, tx *database.Tx, j *replay.Job, now int64, d Drive, which string, n int, args ...any) (int, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT `+columns+`, r.asks, `+unfit("$2", "$3")+` FROM job_letters r JOIN letters l ON l.id = r.letter
-		WHERE r.job = $1 AND `+which+fmt.Sprintf(" LIMIT %d", n), j.ID, ","+strings.Join(d.Groups, ",")+",", false)
+		WHERE r.job = $1 AND `+which+fmt.Sprintf(" LIMIT %d", n), append([]any{j.ID, "," + strings.Join(d.Groups, ",") + ",", false}, args...)...)
 	all, err := database.Collect(rows, err, func(rows *sql.Rows) (one due, err error) {
 		found, err := scan(more(rows, &one.asks, &one.why))
 		one.letter = found.Letter

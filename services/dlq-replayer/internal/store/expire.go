@@ -12,7 +12,7 @@ import (
 
 // Expiring is how many letters of a state go within the time asked for.
 func (s Store) Expiring(ctx context.Context, retention, within time.Duration) (n int, err error) {
-	err = s.DB.QueryRowContext(ctx, `SELECT count(*) FROM letters WHERE last_failed_at < `+s.DB.Dialect.NowMS()+` - $1 AND state IN ('dead', 'quarantined')`,
+	err = s.DB.QueryRowContext(ctx, `SELECT count(*) FROM letters WHERE last_failed_at < (SELECT `+s.DB.Dialect.NowMS()+`) - $1 AND state IN ('dead', 'quarantined')`,
 		(retention - within).Milliseconds()).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count letters that expire: %w", err)
@@ -24,7 +24,7 @@ func (s Store) Expiring(ctx context.Context, retention, within time.Duration) (n
 const expireBatch = 1000
 
 // Expire deletes letters whose newest death is older than retention, with all that is known of them, and returns how many. Letters of open jobs stay. Each
-// batch is told to the audit.
+// batch is told to the audit. Minutes of causes go after a day, whether letters do or not.
 func (s Store) Expire(ctx context.Context, retention time.Duration) (total int, err error) {
 	for {
 		var n int
@@ -36,14 +36,25 @@ func (s Store) Expire(ctx context.Context, retention time.Duration) (total int, 
 			return total, fmt.Errorf("delete letters older than %s: %w", retention, err)
 		}
 		if total += n; n < expireBatch {
-			return total, nil
+			return total, s.forgetMinutes(ctx)
 		}
 	}
 }
 
+func (s Store) forgetMinutes(ctx context.Context) error {
+	_, err := s.DB.ExecContext(ctx, `DELETE FROM cause_minutes WHERE minute < (SELECT `+s.DB.Dialect.NowMS()+`) / 60000 - 1440`)
+	if err != nil {
+		return fmt.Errorf("forget the minutes of causes: %w", err)
+	}
+	return nil
+}
+
 func expireTx(ctx context.Context, tx *database.Tx, retention time.Duration) (int, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT l.id, l.state, l.cause FROM letters l WHERE l.last_failed_at < `+tx.Dialect.NowMS()+` - $1
-		AND NOT EXISTS (SELECT 1 FROM job_letters o WHERE o.claim = l.id) ORDER BY l.id LIMIT $2`+tx.Dialect.ForUpdate(), retention.Milliseconds(), expireBatch)
+	// Found by their age, locked by their ids, and looked at again: one that died anew while its lock was waited for stays.
+	old := `last_failed_at < (SELECT ` + tx.Dialect.NowMS() + `) - $1 AND NOT EXISTS (SELECT 1 FROM job_letters o WHERE o.claim = `
+	rows, err := tx.QueryContext(ctx, `SELECT l.id, l.state, l.cause FROM letters l WHERE l.id IN (
+			SELECT e.id FROM letters e WHERE e.`+old+`e.id) ORDER BY e.last_failed_at LIMIT $2)
+		AND l.`+old+`l.id) ORDER BY l.id`+tx.Dialect.ForUpdate(), retention.Milliseconds(), expireBatch)
 	causes := map[string]*tally{}
 	ids, err := database.Collect(rows, err, func(rows *sql.Rows) (id string, err error) {
 		var state letter.State
@@ -64,9 +75,6 @@ func expireTx(ctx context.Context, tx *database.Tx, retention time.Duration) (in
 		if _, err := tx.ExecValues(ctx, v, `DELETE FROM `+from+` IN (SELECT v.id FROM v)`); err != nil {
 			return 0, err
 		}
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM cause_minutes WHERE minute < `+tx.Dialect.NowMS()+` / 60000 - 1440`); err != nil {
-		return 0, err
 	}
 	if len(causes) > 0 {
 		if err := upsertCausesTx(ctx, tx, causes); err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -229,7 +230,8 @@ func lockJobTx(ctx context.Context, tx *database.Tx, id string) (j replay.Job, n
 	return j, now, nil
 }
 
-// Act does what an operator asks of a job: replay.ErrIllegal when its state does not allow that.
+// Act does what an operator asks of a job: replay.ErrIllegal when its state does not allow that. Who gives no reason has the
+// job's: nobody who must stop it at once should have to think of words.
 func (s Store) Act(ctx context.Context, id string, action replay.Action, who, reason string) (j replay.Job, err error) {
 	err = s.DB.Tx(ctx, func(tx *database.Tx) error {
 		var now int64
@@ -262,7 +264,7 @@ func (s Store) Act(ctx context.Context, id string, action replay.Action, who, re
 		if err := saveJobTx(ctx, tx, &j); err != nil {
 			return err
 		}
-		return auditTx(ctx, tx, Deed{who, string(action), "job " + id, reason, j.Counts})
+		return auditTx(ctx, tx, Deed{who, string(action), "job " + id, cmp.Or(strings.TrimSpace(reason), j.Reason), j.Counts})
 	})
 	return j, err
 }

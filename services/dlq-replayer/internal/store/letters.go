@@ -140,12 +140,15 @@ func query(ctx context.Context, tx *database.Tx, v *database.Values, statement s
 	return tx.QueryValues(ctx, *v, statement, args...)
 }
 
-// Import stores letters that another replayer exported: as deaths, so that one which is here already stays one letter. It
-// returns how many were new deaths.
-func (s Store) Import(ctx context.Context, letters []letter.Letter, who, reason string) (n int, err error) {
+// Import stores letters that another replayer exported: as deaths, so that one which is here already stays one letter, and
+// with what was mended of each there. It returns how many were new deaths.
+func (s Store) Import(ctx context.Context, letters []letter.Letter, history map[string][]Edit, who, reason string) (n int, err error) {
 	err = s.DB.Tx(ctx, func(tx *database.Tx) error {
 		changed, err := CollectTx(ctx, tx, letters)
 		if err != nil {
+			return err
+		}
+		if err := takeEditsTx(ctx, tx, history); err != nil {
 			return err
 		}
 		n = 0

@@ -2,10 +2,13 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/services/dlq-replayer/internal/letter"
@@ -35,10 +38,12 @@ func (m *Mended) refuse(id, why string) {
 
 // Edit is one mending of one letter.
 type Edit struct {
-	Revision      int
-	AtMS          int64
-	Who, Reason   string
-	Before, After []byte
+	Revision int    `json:"revision"`
+	AtMS     int64  `json:"atMs"` // unix ms
+	Who      string `json:"by"`
+	Reason   string `json:"reason"`
+	Before   []byte `json:"before"` // nil for null
+	After    []byte `json:"after"`
 }
 
 // ErrBusy says that a running job has the letter.
@@ -113,6 +118,50 @@ func forUpdate(d database.Dialect) string {
 		return lock + " OF l"
 	}
 	return ""
+}
+
+// takeEditsTx keeps the mendings with which letters were imported, by letter. They are taken only where the value here is
+// the one they led to and nobody mended it here: an import never changes a value.
+func takeEditsTx(ctx context.Context, tx *database.Tx, history map[string][]Edit) error {
+	type mending struct {
+		Edit
+
+		letter string
+		last   []byte
+		newest int
+	}
+	var all []mending
+	for _, id := range slices.Sorted(maps.Keys(history)) {
+		edits := history[id]
+		newest := slices.MaxFunc(edits, func(a, b Edit) int { return cmp.Compare(a.Revision, b.Revision) })
+		for _, e := range edits {
+			all = append(all, mending{e, id, newest.After, newest.Revision})
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	v := database.NewValues(
+		col("letter", "text", all, func(m mending) string { return m.letter }),
+		col("revision", "int", all, func(m mending) int { return m.Revision }),
+		col("at", "bigint", all, func(m mending) int64 { return m.AtMS }),
+		col("who", "text", all, func(m mending) string { return m.Who }),
+		col("reason", "text", all, func(m mending) string { return m.Reason }),
+		col("before", "bytea", all, func(m mending) []byte { return m.Before }),
+		col("after", "bytea", all, func(m mending) []byte { return m.After }),
+		col("last", "bytea", all, func(m mending) []byte { return m.last }),
+		col("newest", "int", all, func(m mending) int { return m.newest }))
+	if _, err := tx.ExecValues(ctx, v, `INSERT INTO edits (letter, revision, at, who, reason, before, after)
+		SELECT v.letter, v.revision, v.at, v.who, v.reason, v.before, v.after FROM v JOIN letters l ON l.id = v.letter
+		WHERE l.revision = 0 AND l.value IS NOT DISTINCT FROM v.last ON CONFLICT DO NOTHING`); err != nil {
+		return fmt.Errorf("keep the mendings of imported letters: %w", err)
+	}
+	_, err := tx.ExecValues(ctx, v, `UPDATE letters SET revision = v.newest FROM v
+		WHERE letters.id = v.letter AND v.revision = v.newest AND letters.revision = 0 AND letters.value IS NOT DISTINCT FROM v.last`)
+	if err != nil {
+		return fmt.Errorf("count the mendings of imported letters: %w", err)
+	}
+	return nil
 }
 
 func writeEditsTx(ctx context.Context, tx *database.Tx, ids []string, edits []Edit) error {

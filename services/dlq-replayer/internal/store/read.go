@@ -33,7 +33,7 @@ type Cause struct {
 func (s Store) Causes(ctx context.Context, all bool) ([]Cause, error) {
 	rows, err := s.DB.QueryContext(ctx, `SELECT c.id, c.consumer_group, c.error_kind, c.message, c.dead, c.first_seen_at,
 			c.last_seen_at, c.newest, c.note, c.muted,
-			(SELECT coalesce(sum(m.deaths), 0) FROM cause_minutes m WHERE m.cause = c.id AND m.minute > `+s.DB.Dialect.NowMS()+` / 60000 - 60)
+			(SELECT coalesce(sum(m.deaths), 0) FROM cause_minutes m WHERE m.cause = c.id AND m.minute > (SELECT `+s.DB.Dialect.NowMS()+`) / 60000 - 60)
 		FROM causes c WHERE c.dead > 0 OR $1 ORDER BY c.dead DESC, c.id LIMIT 1000`, all)
 	causes, err := database.Collect(rows, err, func(rows *sql.Rows) (c Cause, err error) {
 		err = rows.Scan(&c.ID, &c.Group, &c.Kind, &c.Message, &c.Dead, &c.FirstMS, &c.LastMS, &c.Newest, &c.Note, &c.Muted, &c.LastHour)
@@ -89,12 +89,27 @@ func (q Query) where(d database.Dialect, args []any) (condition string, all []an
 		args = append(args, value)
 		parts = append(parts, strings.ReplaceAll(condition, "?", fmt.Sprintf("$%d", len(args))))
 	}
-	for _, equal := range []struct{ column, value string }{
-		{"cause", q.Cause}, {"consumer_group", q.Group}, {"topic", q.Topic}, {"event_type", q.Type}, {"error_kind", q.Kind}, {"state", string(q.State)},
+	var met []string // the same of facets: what never met is not looked for among all letters
+	for _, equal := range []struct {
+		column, value string
+		facet         bool
+	}{
+		{"cause", q.Cause, false},
+		{"state", string(q.State), false},
+		{"consumer_group", q.Group, true},
+		{"topic", q.Topic, true},
+		{"event_type", q.Type, true},
+		{"error_kind", q.Kind, true},
 	} {
 		if equal.value != "" {
 			and("l."+equal.column+" = ?", equal.value)
+			if equal.facet {
+				met = append(met, fmt.Sprintf("f.%s = $%d", equal.column, len(args)))
+			}
 		}
+	}
+	if len(met) > 1 {
+		parts = append(parts, "EXISTS (SELECT 1 FROM facets f WHERE "+strings.Join(met, " AND ")+")")
 	}
 	if q.State == "" && len(q.states) > 0 {
 		parts = append(parts, standsIn(q.states))

@@ -13,8 +13,8 @@ import (
 	"github.com/floodgate-dev/floodgate/services/inventory/internal/stock"
 )
 
-// announceBookingsTx announces what was booked and what was released; that units left, logistics says.
-func announceBookingsTx(ctx context.Context, tx *database.Tx, moves []move, atMS int64) error {
+// announceBookings announces what was booked and what was released; that units left, logistics says.
+func announceBookings(ctx context.Context, d database.Dialect, moves []move, atMS int64) (database.Statement, error) {
 	var events []outbox.Event
 	for _, m := range moves {
 		var ev outbox.Event
@@ -28,11 +28,11 @@ func announceBookingsTx(ctx context.Context, tx *database.Tx, moves []move, atMS
 			continue
 		}
 		if err != nil {
-			return err
+			return database.Statement{}, err
 		}
 		events = append(events, ev)
 	}
-	return outbox.AppendTx(ctx, tx, events...)
+	return outbox.Append(ctx, d, events...)
 }
 
 func lines(m move) []*stockv1.StockLine {

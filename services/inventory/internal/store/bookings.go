@@ -41,17 +41,15 @@ func ApplyTx(ctx context.Context, tx *database.Tx, facts []Fact) ([]bool, error)
 	if err := recallLinesTx(ctx, tx, moves, fresh); err != nil {
 		return nil, fmt.Errorf("recall the lines of orders: %w", err)
 	}
-	nowMS, err := moveStockTx(ctx, tx, moves)
+	levels, nowMS, err := lockStockTx(ctx, tx, moves)
 	if err != nil {
-		return nil, fmt.Errorf("move stock: %w", err)
+		return nil, fmt.Errorf("lock stock: %w", err)
 	}
-	if err := noteMovementsTx(ctx, tx, moves, nowMS); err != nil {
-		return nil, fmt.Errorf("note movements: %w", err)
+	events, err := announceBookings(ctx, tx.Dialect, moves, nowMS)
+	if err != nil {
+		return nil, err
 	}
-	if err := moveBookingsTx(ctx, tx, moves, fresh); err != nil {
-		return nil, fmt.Errorf("move bookings: %w", err)
-	}
-	return changed, announceBookingsTx(ctx, tx, moves, nowMS)
+	return changed, tx.ExecAll(ctx, levels, noteMovements(moves, nowMS), moveBookings(moves, fresh), events)
 }
 
 // lockBookingsTx makes the bookings of orders that were not heard of, in the state in which facts will leave them, and
@@ -156,18 +154,20 @@ func recallLinesTx(ctx context.Context, tx *database.Tx, moves []move, fresh map
 	return nil
 }
 
-// moveStockTx locks the stock of every item that moves touch and moves it by their sum. It returns the database's time.
-func moveStockTx(ctx context.Context, tx *database.Tx, moves []move) (nowMS int64, err error) {
+// lockStockTx locks the stock of every item that moves touch. It returns what moves it by their sum, and the database's time.
+func lockStockTx(ctx context.Context, tx *database.Tx, moves []move) (levels database.Statement, nowMS int64, err error) {
 	effects := map[string]stock.Levels{}
 	for _, m := range moves {
 		for _, l := range m.lines {
 			effects[l.SKU] = effects[l.SKU].Plus(m.step.Effect(l.Units))
 		}
 	}
-	if len(effects) == 0 {
-		return 0, nil
-	}
 	skus := slices.Sorted(maps.Keys(effects))
+	levels = database.Write("move stock", levelValues(skus, effects), `UPDATE stock SET on_hand = on_hand + v.d_on_hand,
+		granted_unsold = granted_unsold + v.d_unsold, booked = booked + v.d_booked FROM v WHERE stock.sku = v.sku`)
+	if len(skus) == 0 {
+		return levels, 0, nil
+	}
 	rows, err := tx.QueryValues(ctx, database.NewValues(database.Col("sku", "text", skus)),
 		"SELECT s.sku, "+tx.Dialect.NowMS()+" FROM stock s JOIN v ON v.sku = s.sku ORDER BY s.sku"+tx.Dialect.ForUpdate())
 	found, err := database.Collect(rows, err, func(r *sql.Rows) (sku string, err error) {
@@ -175,15 +175,13 @@ func moveStockTx(ctx context.Context, tx *database.Tx, moves []move) (nowMS int6
 		return sku, err
 	})
 	if err != nil {
-		return 0, err
+		return levels, 0, err
 	}
 	if len(found) < len(skus) {
 		unknown := slices.DeleteFunc(skus, func(sku string) bool { return slices.Contains(found, sku) })
-		return 0, fmt.Errorf("%w: %s", ErrUnknownItem, strings.Join(unknown, ", "))
+		return levels, 0, fmt.Errorf("%w: %s", ErrUnknownItem, strings.Join(unknown, ", "))
 	}
-	_, err = tx.ExecValues(ctx, levelValues(skus, effects), `UPDATE stock SET on_hand = on_hand + v.d_on_hand,
-		granted_unsold = granted_unsold + v.d_unsold, booked = booked + v.d_booked FROM v WHERE stock.sku = v.sku`)
-	return nowMS, err
+	return levels, nowMS, nil
 }
 
 func levelValues(skus []string, effects map[string]stock.Levels) database.Values {
@@ -196,8 +194,8 @@ func levelValues(skus []string, effects map[string]stock.Levels) database.Values
 		database.Col("d_unsold", "bigint", unsold), database.Col("d_booked", "bigint", booked))
 }
 
-// noteMovementsTx appends moves to the ledger.
-func noteMovementsTx(ctx context.Context, tx *database.Tx, moves []move, nowMS int64) error {
+// noteMovements appends moves to the ledger.
+func noteMovements(moves []move, nowMS int64) database.Statement {
 	var orders, kinds, skus []string
 	var units []int64
 	for _, m := range moves {
@@ -206,28 +204,20 @@ func noteMovementsTx(ctx context.Context, tx *database.Tx, moves []move, nowMS i
 			skus, units = append(skus, l.SKU), append(units, int64(l.Units))
 		}
 	}
-	if len(orders) == 0 {
-		return nil
-	}
 	v := database.NewValues(database.Col("order_id", "uuid", orders), database.Col("kind", "text", kinds),
 		database.Col("sku", "text", skus), database.Col("units", "bigint", units))
-	_, err := tx.ExecValues(ctx, v, `INSERT INTO movements (order_id, kind, sku, units, at_ms)
+	return database.Write("note movements", v, `INSERT INTO movements (order_id, kind, sku, units, at_ms)
 		SELECT v.order_id, v.kind, v.sku, v.units, $1 FROM v`, nowMS)
-	return err
 }
 
-// moveBookingsTx writes where the bookings stand that were there before; the fresh ones stand there already.
-func moveBookingsTx(ctx context.Context, tx *database.Tx, moves []move, fresh map[string]bool) error {
+// moveBookings writes where the bookings stand that were there before; the fresh ones stand there already.
+func moveBookings(moves []move, fresh map[string]bool) database.Statement {
 	states := map[string]stock.State{}
 	for _, m := range moves {
 		if !fresh[m.order] {
 			states[m.order] = m.step.To
 		}
 	}
-	if len(states) == 0 {
-		return nil
-	}
-	_, err := tx.ExecValues(ctx, bookingValues(slices.Sorted(maps.Keys(states)), states),
+	return database.Write("move bookings", bookingValues(slices.Sorted(maps.Keys(states)), states),
 		"UPDATE bookings SET state = v.state FROM v WHERE bookings.order_id = v.order_id")
-	return err
 }

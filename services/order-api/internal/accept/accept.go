@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/floodgate-dev/floodgate/pkg/tracing"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
 )
@@ -38,7 +40,8 @@ type books interface {
 
 // doorkeeper turns away what cannot be sold; see package gate.
 type doorkeeper interface {
-	Take(ctx context.Context, op string, lines []order.Line) gate.Ticket
+	// TakeAll takes the units of each order, or none: one ticket each.
+	TakeAll(ctx context.Context, orders []gate.Asking) []gate.Ticket
 	GiveBack(ctx context.Context, t gate.Ticket)
 }
 
@@ -46,6 +49,10 @@ type doorkeeper interface {
 type Config struct {
 	Books books
 	Gate  doorkeeper
+	// SoldOut remembers what was refused, in front of the gate.
+	SoldOut *gate.SoldOut
+	// Unknown is the refusal of lines that name what was surely never listed; nil where that is not sure.
+	Unknown func(lines []order.Line) error
 	// Committers is how many batches may be under way at once.
 	Committers int
 	// Queue is how many orders may wait for a committer.
@@ -54,6 +61,8 @@ type Config struct {
 	Wake  func()
 	Log   *slog.Logger
 	Meter metric.MeterProvider
+	// Tracer makes a span of each batch that holds an order whose trace is recorded; nil for none.
+	Tracer trace.TracerProvider
 }
 
 // Committer takes orders in batches. Run it, and Place.
@@ -78,37 +87,71 @@ func New(cfg Config) (*Committer, error) {
 
 // slot is one order's place in the queue.
 type slot struct {
-	draft  order.Draft
-	lookup bool // only ask whether the draft's key is bound
-	queued time.Time
-	done   chan answer // has room for the answer, so that nobody waits for a caller who left
+	draft   order.Draft
+	refusal error // what a draft with a key hears unless its key is bound; nil while it may be sold
+	queued  time.Time
+	picked  time.Time          // when a committer took it
+	passed  time.Time          // when the gate had answered
+	trace   *trace.SpanContext // of the order, where it is recorded
+	batch   *trace.SpanContext // that it was written in, where that is recorded
+	turn    uint64             // of the memory of what is sold out, when the gate was asked
+	ticket  gate.Ticket        // what the gate let through; the answer comes after it
+	done    chan answer        // has room for the answer, so that nobody waits for a caller who left
 }
 
 type answer struct {
 	verdict order.Verdict
-	unbound bool // to a lookup: there is no order under this key
 	err     error
 }
 
-// Place has one order decided: by the gate first, then by the transaction of a batch. When ctx ends before the answer,
-// the order's fate is the database's, and a retry with the same Idempotency-Key learns it.
+// Place has one order decided: by the gate and then by the transaction of a batch. When ctx ends before the answer, the
+// order's fate is the database's, and a retry with the same Idempotency-Key learns it.
 func (c *Committer) Place(ctx context.Context, d order.Draft) (order.Verdict, error) {
-	ticket := c.cfg.Gate.Take(ctx, operation(d), d.Lines)
-	if ticket.Refused() {
-		return c.refuse(ctx, d, ticket)
+	_, stage := tracing.Begin(ctx, "item")
+	refusal := c.refuse(d)
+	stage.End()
+	if refusal != nil && d.Key == "" {
+		v := order.Verdict{Err: refusal}
+		c.counts.decided(ctx, v)
+		return v, nil
 	}
-	s, err := c.enqueue(ctx, d, false)
+	s, err := c.enqueue(ctx, d, refusal)
 	if err != nil {
-		c.cfg.Gate.GiveBack(ctx, ticket)
 		return order.Verdict{}, err
 	}
 	select {
 	case a := <-s.done:
-		c.leave(ctx, ticket, a)
+		s.tell(ctx)
+		c.leave(ctx, s, a)
 		return a.verdict, a.err
 	case <-ctx.Done():
-		go func() { c.leave(context.WithoutCancel(ctx), ticket, <-s.done) }() // Run waits for it
+		go func() { c.leave(context.WithoutCancel(ctx), s, <-s.done) }() // Run waits for it
 		return order.Verdict{}, ctx.Err()
+	}
+}
+
+// refuse turns away what needs no question to anybody: nil for what may be sold. A key may be bound to an order of long ago,
+// so a keyed draft is looked up before it hears this.
+func (c *Committer) refuse(d order.Draft) error {
+	if c.cfg.Unknown != nil {
+		if refusal := c.cfg.Unknown(d.Lines); refusal != nil {
+			return refusal
+		}
+	}
+	// The gate knows a repeat of a key whose first request is still under way. Only orders without one are turned away
+	// before it.
+	if d.Key == "" {
+		if left := c.cfg.SoldOut.Short(d.Lines); left != nil {
+			return order.Short(left)
+		}
+	}
+	return nil
+}
+
+// noteRefusal remembers of what there was too little.
+func (c *Committer) noteRefusal(s *slot, a answer) {
+	if refusal, is := a.verdict.Err.(*order.Error); is && refusal.Code == order.SoldOut { //nolint:errorlint // verdicts hold this type or nil
+		c.cfg.SoldOut.Note(s.turn, refusal.Left)
 	}
 }
 
@@ -121,46 +164,28 @@ func operation(d order.Draft) string {
 }
 
 // leave gives back what the gate let through and this order did not buy, and ends the order's time here.
-func (c *Committer) leave(ctx context.Context, t gate.Ticket, a answer) {
+func (c *Committer) leave(ctx context.Context, s *slot, a answer) {
 	defer c.inside.Done()
 	if a.err != nil || !a.verdict.Accepted() {
-		c.cfg.Gate.GiveBack(ctx, t)
+		c.noteRefusal(s, a)
+		c.cfg.Gate.GiveBack(ctx, s.ticket)
 	}
 }
 
-// refuse answers what the gate would not let through. A key may be bound to an order of long ago, so a keyed request is
-// looked up before it is refused.
-func (c *Committer) refuse(ctx context.Context, d order.Draft, t gate.Ticket) (order.Verdict, error) {
-	soldOut := order.Verdict{Err: order.Short(t.Left)}
-	if d.Key == "" {
-		c.counts.decided(ctx, soldOut)
-		return soldOut, nil
-	}
-	s, err := c.enqueue(ctx, d, true)
-	if err != nil {
-		return order.Verdict{}, err
-	}
-	defer c.inside.Done()
-	select {
-	case a := <-s.done:
-		if a.unbound {
-			c.counts.decided(ctx, soldOut)
-			return soldOut, nil
-		}
-		return a.verdict, a.err
-	case <-ctx.Done():
-		return order.Verdict{}, ctx.Err()
-	}
-}
+// Overloaded counts an order that was turned away before it came here.
+func (c *Committer) Overloaded(ctx context.Context) { c.counts.overloaded(ctx) }
 
 // enqueue gives an order a place in the queue, or says at once that there is none. Who got one calls inside.Done.
-func (c *Committer) enqueue(ctx context.Context, d order.Draft, lookup bool) (*slot, error) {
+func (c *Committer) enqueue(ctx context.Context, d order.Draft, refusal error) (*slot, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.stopped {
 		return nil, fmt.Errorf("%w: this process stops", ErrUnavailable)
 	}
-	s := &slot{draft: d, lookup: lookup, queued: time.Now(), done: make(chan answer, 1)}
+	s := &slot{draft: d, refusal: refusal, queued: time.Now(), done: make(chan answer, 1)}
+	if of := trace.SpanContextFromContext(ctx); of.IsSampled() {
+		s.trace = new(of)
+	}
 	select {
 	case c.queue <- s:
 		c.inside.Add(1)

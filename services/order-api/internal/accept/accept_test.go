@@ -56,14 +56,17 @@ type door struct {
 	held int // guarded by mu
 }
 
-func (d *door) Take(context.Context, string, []order.Line) gate.Ticket {
-	if d.full {
-		return gate.Ticket{Left: map[string]int64{"tea": 0}}
-	}
+func (d *door) TakeAll(_ context.Context, orders []gate.Asking) []gate.Ticket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.held++
-	return gate.Ticket{}
+	d.held += len(orders)
+	tickets := make([]gate.Ticket, len(orders))
+	for i := range tickets {
+		if d.full {
+			tickets[i].Left = map[string]int64{"tea": 0}
+		}
+	}
+	return tickets
 }
 
 func (d *door) GiveBack(context.Context, gate.Ticket) {
@@ -103,7 +106,7 @@ func setup(t *testing.T, queue int) *bundle {
 	t.Helper()
 	b := &bundle{books: &books{accept: sell}, door: &door{}}
 	c, err := accept.New(accept.Config{
-		Books: b.books, Gate: b.door, Committers: 1, Queue: queue, Wake: func() { b.woken++ },
+		Books: b.books, Gate: b.door, SoldOut: gate.NewSoldOut(), Committers: 1, Queue: queue, Wake: func() { b.woken++ },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Meter: noop.NewMeterProvider(),
 	})
 	if err != nil {

@@ -34,7 +34,7 @@ func BenchmarkPlace(b *testing.B) {
 		for _, committers := range []int{1, 2, 3, 4, 8} {
 			b.Run(fmt.Sprintf("skus=%d/committers=%d", of, committers), func(b *testing.B) {
 				c, err := accept.New(accept.Config{
-					Books: s.store, Gate: gate.Off{}, Committers: committers, Queue: 4096, Wake: func() {},
+					Books: s.store, Gate: gate.Off{}, SoldOut: gate.NewSoldOut(), Committers: committers, Queue: 4096, Wake: func() {},
 					Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Meter: noop.NewMeterProvider(),
 				})
 				must(b, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
 )
 
@@ -47,18 +48,51 @@ func (c *Committer) stop() {
 // commit makes one batch after the other out of what waits, until the queue is closed and empty.
 func (c *Committer) commit(ctx context.Context) {
 	for first := range c.queue {
-		lookups, orders := c.gather(ctx, first)
-		c.lookup(ctx, lookups)
+		refused, orders := c.gather(ctx, first)
+		turnedAway, orders := c.pass(ctx, orders)
+		c.lookup(ctx, append(refused, turnedAway...))
 		c.accept(ctx, orders)
 	}
 }
 
+// pass asks the gate for all orders of a batch at once, so that a crowd is one round trip. Who is turned away without a key
+// hears it at once; a key may be bound, and is looked up first.
+func (c *Committer) pass(ctx context.Context, slots []*slot) (turnedAway, orders []*slot) {
+	if len(slots) == 0 {
+		return nil, nil
+	}
+	turn := c.cfg.SoldOut.Turn()
+	asked := make([]gate.Asking, len(slots))
+	for i, s := range slots {
+		asked[i] = gate.Asking{Op: operation(s.draft), Lines: s.draft.Lines}
+	}
+	at, span := c.trace(ctx, "gate batch", slots)
+	tickets := c.cfg.Gate.TakeAll(at, asked)
+	finish(span, nil)
+	passed := time.Now()
+	for i, t := range tickets {
+		s := slots[i]
+		s.turn, s.ticket, s.passed = turn, t, passed
+		switch {
+		case !t.Refused():
+			orders = append(orders, s)
+		case s.draft.Key == "":
+			c.answer(ctx, []*slot{s}, []order.Verdict{{Err: order.Short(t.Left)}})
+		default:
+			s.refusal = order.Short(t.Left)
+			turnedAway = append(turnedAway, s)
+		}
+	}
+	return turnedAway, orders
+}
+
 // gather takes first and all that wait behind it, up to a bound, in the order they came.
-func (c *Committer) gather(ctx context.Context, first *slot) (lookups, orders []*slot) {
+func (c *Committer) gather(ctx context.Context, first *slot) (refused, orders []*slot) {
 	for s, n := first, 1; s != nil; n++ {
-		c.counts.waited(ctx, time.Since(s.queued))
-		if s.lookup {
-			lookups = append(lookups, s)
+		s.picked = time.Now()
+		c.counts.waited(ctx, s.picked.Sub(s.queued))
+		if s.refusal != nil {
+			refused = append(refused, s)
 		} else {
 			orders = append(orders, s)
 		}
@@ -71,7 +105,7 @@ func (c *Committer) gather(ctx context.Context, first *slot) (lookups, orders []
 			s = nil
 		}
 	}
-	return lookups, orders
+	return refused, orders
 }
 
 // accept has a batch decided and written in one transaction, and answers everyone in it.
@@ -82,7 +116,9 @@ func (c *Committer) accept(ctx context.Context, slots []*slot) {
 	c.counts.batched(ctx, len(slots))
 	bounded, cancel := context.WithTimeout(ctx, batchTime)
 	defer cancel()
+	bounded, span := c.trace(bounded, "accept batch", slots)
 	verdicts, err := c.cfg.Books.Accept(bounded, drafts(slots))
+	finish(span, err)
 	switch {
 	case err == nil:
 		c.answer(ctx, slots, verdicts)
@@ -125,7 +161,7 @@ func (c *Committer) settle(ctx context.Context, slots []*slot) {
 	}
 }
 
-// lookup answers keyed orders that the gate refused: the order their key is bound to, or nothing.
+// lookup answers keyed orders that were refused: with the order their key is bound to, or with the refusal.
 func (c *Committer) lookup(ctx context.Context, slots []*slot) {
 	if len(slots) == 0 {
 		return
@@ -137,9 +173,12 @@ func (c *Committer) lookup(ctx context.Context, slots []*slot) {
 		fail(slots, fmt.Errorf("%w: %w", ErrUnavailable, err))
 		return
 	}
-	for _, s := range c.answerKnown(ctx, slots, known) {
-		s.done <- answer{unbound: true}
+	unbound := c.answerKnown(ctx, slots, known)
+	refusals := make([]order.Verdict, len(unbound))
+	for i, s := range unbound {
+		refusals[i] = order.Verdict{Err: s.refusal}
 	}
+	c.answer(ctx, unbound, refusals)
 }
 
 // answerKnown answers those whose verdict is known and returns the others.

@@ -37,7 +37,17 @@ func newCounts(provider metric.MeterProvider) (c counts, err error) {
 		metric.WithDescription("How long an order waited for a committer"),
 		metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
 	c.size, c.wait = size, wait
-	return c, errors.Join(err, e, f)
+	if err = errors.Join(err, e, f); err == nil {
+		c.begin(context.Background())
+	}
+	return c, err
+}
+
+// begin shows what alarms look at from the start, so that its first count is seen to be an increase.
+func (c counts) begin(ctx context.Context) {
+	c.accepted.Add(ctx, 0)
+	c.replayed.Add(ctx, 0)
+	c.refused.Add(ctx, 0, metric.WithAttributes(attribute.String("reason", "overloaded")))
 }
 
 func (c counts) decided(ctx context.Context, v order.Verdict) {

@@ -46,32 +46,21 @@ func (c *cut) carry(client net.Conn, addr string) {
 		return
 	}
 	defer func() { _ = server.Close() }()
-	var deaf atomic.Bool
 	go func() {
 		defer func() { _ = client.Close() }()
 		buf := make([]byte, 1<<16)
 		for {
 			n, err := server.Read(buf)
-			if err != nil || deaf.Load() {
-				return // after a COMMIT that is cut off: the server has answered, so it is done
+			if err != nil || bytes.Contains(buf[:n], committed) && c.next.CompareAndSwap(true, false) {
+				return
 			}
 			if _, err := client.Write(buf[:n]); err != nil {
 				return
 			}
 		}
 	}()
-	buf := make([]byte, 1<<16)
-	for {
-		n, err := client.Read(buf)
-		if bytes.Contains(bytes.ToLower(buf[:n]), []byte("commit\x00")) && c.next.CompareAndSwap(true, false) {
-			deaf.Store(true)
-		}
-		if _, werr := server.Write(buf[:n]); err != nil || werr != nil {
-			return
-		}
-		if deaf.Load() {
-			_, _ = io.Copy(io.Discard, client) // until the other half has closed it
-			return
-		}
-	}
+	_, _ = io.Copy(server, client) // until the other half has closed it
 }
+
+// committed is the server's word that COMMIT is done.
+var committed = []byte("COMMIT\x00")

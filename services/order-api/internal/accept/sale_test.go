@@ -44,7 +44,7 @@ type replica struct {
 }
 
 type sellingGate interface {
-	Take(ctx context.Context, op string, lines []order.Line) gate.Ticket
+	TakeAll(ctx context.Context, orders []gate.Asking) []gate.Ticket
 	GiveBack(ctx context.Context, t gate.Ticket)
 	Changed(ctx context.Context, skus ...string)
 	Run(ctx context.Context) error
@@ -79,11 +79,11 @@ func (s *shop) replica(t *testing.T, kind, dsn string) *replica {
 	if kind == gate.KindLua {
 		client := redisdb.Open(redisdb.Config{Addrs: []string{s.redis.Addr}})
 		t.Cleanup(func() { _ = client.Close() })
-		r.gate, err = gate.New(client, truth, gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
+		r.gate, err = gate.New(gate.KindLua, redistest.Guard(t, client), truth, gate.NewSoldOut(), gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
 		must(t, err)
 	}
 	r.Committer, err = accept.New(accept.Config{
-		Books: truth, Gate: r.gate, Committers: 4, Queue: 4096, Wake: func() {}, Log: log, Meter: noop.NewMeterProvider(),
+		Books: truth, Gate: r.gate, SoldOut: gate.NewSoldOut(), Committers: 4, Queue: 4096, Wake: func() {}, Log: log, Meter: noop.NewMeterProvider(),
 	})
 	must(t, err)
 	run(t, r.gate.Run)
@@ -305,7 +305,7 @@ func TestUnitsOfADeadProcessAreSoldAgain(t *testing.T) {
 	s := open(t, 20)
 	alive := s.replica(t, gate.KindLua, s.dsn)
 	for i := range 20 {
-		alive.gate.Take(t.Context(), fmt.Sprint("its process died ", i), draft("ghost").Lines)
+		alive.gate.TakeAll(t.Context(), []gate.Asking{{Op: fmt.Sprint("its process died ", i), Lines: draft("ghost").Lines}})
 	}
 	if v, err := alive.Place(t.Context(), draft("too early")); err != nil || !soldOut(v) {
 		t.Fatalf("the gate holds nothing back: %+v, %v", v, err)

@@ -23,17 +23,21 @@ type Ticket struct {
 // Refused says that the gate has too little of at least one line.
 func (t Ticket) Refused() bool { return t.Left != nil }
 
-// Off is the gate that lets everything through: the transaction alone decides.
-type Off struct{}
+// Off is the gate that lets everything through: the transaction alone decides, and SoldOut remembers what it refused.
+type Off struct{ SoldOut *SoldOut }
 
-// Take lets the order through.
-func (Off) Take(context.Context, string, []order.Line) Ticket { return Ticket{} }
+// TakeAll lets the orders through.
+func (Off) TakeAll(_ context.Context, orders []Asking) []Ticket { return make([]Ticket, len(orders)) }
 
 // GiveBack has nothing to give back.
 func (Off) GiveBack(context.Context, Ticket) {}
 
-// Changed has nothing to correct.
-func (Off) Changed(context.Context, ...string) {}
+// Changed lets memory forget.
+func (o Off) Changed(_ context.Context, skus ...string) {
+	if o.SoldOut != nil {
+		o.SoldOut.Forget(skus...)
+	}
+}
 
 // Run waits for the end: there is nothing to keep up to date.
 func (Off) Run(ctx context.Context) error {

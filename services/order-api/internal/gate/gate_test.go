@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,13 +30,19 @@ type shelf struct {
 	while func(asked int64) // what happens while the database is asked
 }
 
-func (s *shelf) Remaining(context.Context, []string) (map[string]int64, error) {
+func (s *shelf) Remaining(_ context.Context, skus []string) (map[string]int64, error) {
 	if asked := s.asked.Add(1); s.while != nil {
 		s.while(asked)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.units), nil
+	left := map[string]int64{}
+	for _, sku := range skus {
+		if units, listed := s.units[sku]; listed {
+			left[sku] = units
+		}
+	}
+	return left, nil
 }
 
 func (s *shelf) set(sku string, units int64) {
@@ -48,23 +53,42 @@ func (s *shelf) set(sku string, units int64) {
 
 // bundle is a gate over a Redis of the test's own.
 type bundle struct {
-	*gate.Lua
+	*gate.Counters
+	kind  string
 	redis redis.UniversalClient
 	shelf *shelf
 }
 
-func setup(t *testing.T, cfg redisdb.Config) bundle {
+// ground is a Redis and the kind of gate that stands on it.
+type ground struct {
+	redisdb.Config
+
+	kind string
+}
+
+func setup(t testing.TB, on ground) bundle {
 	t.Helper()
-	b := bundle{redis: redisdb.Open(cfg), shelf: &shelf{units: map[string]int64{"tea": 10, "mug": 5}}}
+	b := bundle{kind: on.kind, redis: redisdb.Open(on.Config), shelf: &shelf{units: map[string]int64{"tea": 10, "mug": 5}}}
 	t.Cleanup(func() { _ = b.redis.Close() })
-	b.Lua = another(t, b)
+	b.Counters = another(t, b)
 	return b
 }
 
+// one asks the gate for one order.
+func one(ctx context.Context, g *gate.Counters, op string, lines []order.Line) gate.Ticket {
+	return g.TakeAll(ctx, []gate.Asking{{Op: op, Lines: lines}})[0]
+}
+
+// Take asks the gate for one order.
+func (b bundle) Take(ctx context.Context, op string, lines []order.Line) gate.Ticket {
+	return one(ctx, b.Counters, op, lines)
+}
+
 // another is the gate of a second replica.
-func another(t *testing.T, b bundle) *gate.Lua {
+func another(t testing.TB, b bundle) *gate.Counters {
 	t.Helper()
-	g, err := gate.New(b.redis, b.shelf, gate.Observers{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Meter: noop.NewMeterProvider()})
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	g, err := gate.New(b.kind, redistest.Guard(t, b.redis), b.shelf, gate.NewSoldOut(), gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,36 +146,41 @@ func lines(of ...any) []order.Line {
 	return all
 }
 
-// each runs a test on a Redis, on a Cluster and on the embedded one.
-func each(t *testing.T, name string, test func(t *testing.T, cfg redisdb.Config)) {
+// each runs a test on a Redis, on a Cluster and on the embedded one, by script and by lock.
+func each(t *testing.T, name string, test func(t *testing.T, on ground)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		t.Parallel()
-		t.Run("Redis", func(t *testing.T) { t.Parallel(); test(t, at(redistest.New(t).Addr)) })
-		t.Run("Cluster", func(t *testing.T) {
-			t.Parallel()
-			cfg := at(redistest.NewCluster(t).Addr)
-			cfg.Cluster = true
-			test(t, cfg)
-		})
-		t.Run("Embedded", func(t *testing.T) { t.Parallel(); test(t, at(miniredis.RunT(t).Addr())) })
+		for _, kind := range []string{gate.KindLua, gate.KindLock} {
+			on := func(cfg ground) ground { cfg.kind = kind; return cfg }
+			t.Run(kind+"/Redis", func(t *testing.T) { t.Parallel(); test(t, on(at(redistest.New(t).Addr))) })
+			t.Run(kind+"/Cluster", func(t *testing.T) {
+				t.Parallel()
+				cfg := at(redistest.NewCluster(t).Addr)
+				cfg.Cluster = true
+				test(t, on(cfg))
+			})
+			t.Run(kind+"/Embedded", func(t *testing.T) { t.Parallel(); test(t, on(at(miniredis.RunT(t).Addr()))) })
+		}
 	})
 }
 
-func at(addr string) redisdb.Config { return redisdb.Config{Addrs: []string{addr}} }
+func at(addr string) ground {
+	return ground{redisdb.Config{Addrs: []string{addr}}, gate.KindLua}
+}
 
-func TestLua(t *testing.T) {
+func TestCounters(t *testing.T) {
 	t.Parallel()
 
-	each(t, "ManyBuyersOfTwoReplicasGetWhatThereIs", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "ManyBuyersOfTwoReplicasGetWhatThereIs", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
-		gates := []*gate.Lua{b.Lua, another(t, b)}
+		b := setup(t, on)
+		gates := []*gate.Counters{b.Counters, another(t, b)}
 		var through atomic.Int64
 		var wg sync.WaitGroup
 		for i := range 60 {
 			wg.Go(func() {
-				if !gates[i%2].Take(t.Context(), fmt.Sprint("order ", i), lines("tea", 1)).Refused() {
+				if !one(t.Context(), gates[i%2], fmt.Sprint("order ", i), lines("tea", 1)).Refused() {
 					through.Add(1)
 				}
 			})
@@ -163,18 +192,18 @@ func TestLua(t *testing.T) {
 		b.want(t, "tea", 0)
 	})
 
-	each(t, "ARefusalSaysWhatIsLeft", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "ARefusalSaysWhatIsLeft", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		ticket := b.Take(t.Context(), "a", lines("tea", 11))
 		if !ticket.Refused() || ticket.Left["tea"] != 10 {
 			t.Errorf("left %v, want 10 of tea", ticket.Left)
 		}
 	})
 
-	each(t, "WhatIsNotForSaleIsTheTransactionsToRefuse", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "WhatIsNotForSaleIsTheTransactionsToRefuse", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		if b.Take(t.Context(), "a", lines("unheard of", 1)).Refused() {
 			t.Error("a sku that was never listed was called sold out")
 		}
@@ -191,9 +220,9 @@ func TestLua(t *testing.T) {
 		})
 	})
 
-	each(t, "ARepeatTakesNoSecondUnit", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "ARepeatTakesNoSecondUnit", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		first := b.Take(t.Context(), "a", lines("tea", 3))
 		repeat := b.Take(t.Context(), "a", lines("tea", 3))
 		if first.Refused() || repeat.Refused() {
@@ -208,9 +237,9 @@ func TestLua(t *testing.T) {
 		b.want(t, "tea", 10)
 	})
 
-	each(t, "ALaterLineRefusedGivesTheEarlierOnesBack", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "ALaterLineRefusedGivesTheEarlierOnesBack", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		if !b.Take(t.Context(), "a", lines("mug", 5, "tea", 11)).Refused() {
 			t.Error("11 of 10 went through")
 		}
@@ -220,9 +249,9 @@ func TestLua(t *testing.T) {
 		}
 	})
 
-	each(t, "AGiveBackAfterAReloadMakesNoUnits", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "AGiveBackAfterAReloadMakesNoUnits", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		before := b.Take(t.Context(), "a", lines("tea", 3))
 		if err := b.redis.Del(t.Context(), "stock:{tea}").Err(); err != nil {
 			t.Fatal(err)
@@ -232,9 +261,9 @@ func TestLua(t *testing.T) {
 		b.want(t, "tea", 9)
 	})
 
-	each(t, "AWipedOrBrokenCounterIsLoadedAgain", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "AWipedOrBrokenCounterIsLoadedAgain", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		b.Take(t.Context(), "a", lines("tea", 3))
 		b.shelf.set("tea", 7)
 		for i, wreck := range []func() error{
@@ -256,9 +285,9 @@ func TestLua(t *testing.T) {
 		}
 	})
 
-	each(t, "TheResyncLowersAndRaises", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "TheResyncLowersAndRaises", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		b.run(t)
 		for _, old := range []int{1000, 0} {
 			b.Take(t.Context(), fmt.Sprint("with ", old), lines("tea", 1))
@@ -269,9 +298,9 @@ func TestLua(t *testing.T) {
 		}
 	})
 
-	each(t, "UnitsThatNobodyBoughtComeBackAlone", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "UnitsThatNobodyBoughtComeBackAlone", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		b.run(t)
 		lost := b.Take(t.Context(), "its process died", lines("tea", 10))
 		b.eventually(t, "tea", 10)
@@ -279,9 +308,9 @@ func TestLua(t *testing.T) {
 		b.want(t, "tea", 10)
 	})
 
-	each(t, "ChangedStockIsSeenAtOnceAndTold", func(t *testing.T, cfg redisdb.Config) {
+	each(t, "ChangedStockIsSeenAtOnceAndTold", func(t *testing.T, on ground) {
 		t.Helper()
-		b := setup(t, cfg)
+		b := setup(t, on)
 		told := b.redis.Subscribe(t.Context(), "stock:changed")
 		defer func() { _ = told.Close() }()
 		if _, err := told.Receive(t.Context()); err != nil {
@@ -427,7 +456,7 @@ func TestColdCounterIsLoadedOnceForAll(t *testing.T) {
 func TestOffLetsEverythingThrough(t *testing.T) {
 	t.Parallel()
 	var off gate.Off
-	if off.Take(t.Context(), "a", lines("tea", 1000)).Refused() {
+	if off.TakeAll(t.Context(), []gate.Asking{{Op: "a", Lines: lines("tea", 1000)}})[0].Refused() {
 		t.Error("refused")
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 )
 
 const (
@@ -35,7 +37,7 @@ type sighting struct {
 	last reading   // of the last round
 }
 
-func (g *Lua) sight(sku string) {
+func (g *Counters) sight(sku string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.active[sku]
@@ -44,7 +46,7 @@ func (g *Lua) sight(sku string) {
 }
 
 // inUse lists the active skus and forgets those that nobody asked for lately.
-func (g *Lua) inUse() []string {
+func (g *Counters) inUse() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	maps.DeleteFunc(g.active, func(_ string, s sighting) bool { return time.Since(s.at) > forget })
@@ -53,7 +55,7 @@ func (g *Lua) inUse() []string {
 
 // Run brings the counters of active skus back to the truth, round after round, until ctx ends. That is what heals a
 // crash between the gate and the commit, a restored dump, and an answer of Redis that was lost.
-func (g *Lua) Run(ctx context.Context) error {
+func (g *Counters) Run(ctx context.Context) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -73,7 +75,8 @@ func (g *Lua) Run(ctx context.Context) error {
 
 // Changed raises the counters of skus that have units again, after the commit that gave them, and tells every replica.
 // Units under way elsewhere are counted twice for a moment: such an order is let through and refused by the transaction.
-func (g *Lua) Changed(ctx context.Context, skus ...string) {
+func (g *Counters) Changed(ctx context.Context, skus ...string) {
+	defer g.memory.Forget(skus...)
 	anyCounter := func(string, reading) (string, bool) { return "", true }
 	for range 3 { // another replica may have set a counter between this one's look and its word
 		late, err := g.correct(ctx, skus, anyCounter)
@@ -85,7 +88,7 @@ func (g *Lua) Changed(ctx context.Context, skus ...string) {
 			break
 		}
 	}
-	_, err := visit(ctx, g, func(ctx context.Context) ([]redis.Cmder, error) {
+	_, err := redisdb.Visit(ctx, g.redis, func(ctx context.Context) ([]redis.Cmder, error) {
 		return g.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, sku := range skus {
 				p.Publish(ctx, channel, sku)
@@ -100,7 +103,7 @@ func (g *Lua) Changed(ctx context.Context, skus ...string) {
 
 // stoodStill lets a counter be raised only when neither it nor the truth moved since the last round: otherwise the
 // difference may be units that are on their way from the gate to the commit.
-func (g *Lua) stoodStill(sku string, now reading) (from string, may bool) {
+func (g *Counters) stoodStill(sku string, now reading) (from string, may bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.active[sku]
@@ -113,7 +116,7 @@ func (g *Lua) stoodStill(sku string, now reading) (from string, may bool) {
 // correct sets the counters of skus to what the database says. Counters are read before the database and set only if
 // they were not set meanwhile; late says that one was. Raising one needs the leave of mayRaise, which also says from
 // which counter.
-func (g *Lua) correct(
+func (g *Counters) correct(
 	ctx context.Context, skus []string, mayRaise func(sku string, r reading) (from string, may bool),
 ) (late bool, err error) {
 	readings, err := g.read(ctx, skus)
@@ -132,7 +135,7 @@ func (g *Lua) correct(
 		if err != nil || left == r.remaining || left < r.remaining && !may {
 			continue // not loaded: the next order loads it
 		}
-		set, err := visit(ctx, g, func(ctx context.Context) (int, error) {
+		set, err := redisdb.Visit(ctx, g.redis, func(ctx context.Context) (int, error) {
 			return correctScript.Run(ctx, g.redis, keys(sku), r.remaining, uuid.NewString(), r.epoch, from).Int()
 		})
 		if err != nil {
@@ -142,24 +145,27 @@ func (g *Lua) correct(
 			late = true
 			continue
 		}
-		g.counts.corrected(ctx, left < r.remaining)
+		g.counts.corrected(ctx, r.remaining-left)
+		if left < r.remaining {
+			g.memory.Forget(sku)
+		}
 	}
 	return late, nil
 }
 
 // drop forgets the counter of a sku that is no longer for sale, so that the transaction tells callers why.
-func (g *Lua) drop(ctx context.Context, sku string, r reading) error {
+func (g *Counters) drop(ctx context.Context, sku string, r reading) error {
 	if r.counter == "" {
 		return nil
 	}
-	_, err := visit(ctx, g, func(ctx context.Context) (int64, error) { return g.redis.Del(ctx, keys(sku)...).Result() })
+	_, err := redisdb.Visit(ctx, g.redis, func(ctx context.Context) (int64, error) { return g.redis.Del(ctx, keys(sku)...).Result() })
 	return err
 }
 
 // read looks at the counters first and at the truth second: a sale lowers the counter before the truth, so a counter
 // that is then above the truth is wrong.
-func (g *Lua) read(ctx context.Context, skus []string) (map[string]reading, error) {
-	answers, err := visit(ctx, g, func(ctx context.Context) ([]*redis.SliceCmd, error) {
+func (g *Counters) read(ctx context.Context, skus []string) (map[string]reading, error) {
+	answers, err := redisdb.Visit(ctx, g.redis, func(ctx context.Context) ([]*redis.SliceCmd, error) {
 		answers := make([]*redis.SliceCmd, len(skus))
 		_, err := g.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, sku := range skus {

@@ -36,36 +36,63 @@ end
 
 // Answers of takeScript.
 const (
+	unknown   = -1 // the script did not answer
 	soldOut   = 0
 	taken     = 1
 	already   = 2
 	notLoaded = 3
 )
 
-// takeScript takes ARGV[1] units for the operation behind KEYS[3], once: a repeat within ARGV[2] milliseconds takes no
-// second unit. It answers a verdict and what is left.
-var takeScript = redis.NewScript(counter + `
-if redis.call('EXISTS', KEYS[3]) == 1 then return {2, 0} end
-local left = counter()
-if not left then return {3, 0} end
-local units = tonumber(ARGV[1])
-if left < units then return {0, left} end
-redis.call('DECRBY', KEYS[1], units)
-redis.call('SET', KEYS[3], ARGV[1] .. '@' .. epoch(), 'PX', ARGV[2])
-return {1, left - units}
+// takeScript takes units for many operations, in their order: behind each three KEYS are a counter, its epoch and the
+// operation, and ARGV has its units from the second on. An operation takes once: a repeat within ARGV[1] milliseconds takes
+// no second unit. It answers a verdict and what is left for each. Operations on one counter that follow each other read and
+// lower it once.
+var takeScript = redis.NewScript(`
+local answers, at, left, low, epoch = {}, nil, nil, 0, ''
+local function lower()
+	if low > 0 then redis.call('DECRBY', at, low) end
+	low = 0
+end
+for i = 1, #KEYS, 3 do
+	if KEYS[i] ~= at then
+		lower()
+		at = KEYS[i]
+		local v = redis.pcall('GET', at)
+		left = type(v) == 'string' and string.match(v, '^%d+$') and tonumber(v) or nil
+		local e = redis.pcall('GET', KEYS[i + 1])
+		epoch = type(e) == 'string' and e or ''
+	end
+	local n, verdict = (i + 2) / 3, 1
+	local units = tonumber(ARGV[n + 1])
+	if redis.call('EXISTS', KEYS[i + 2]) == 1 then verdict = 2
+	elseif not left then verdict = 3
+	elseif left < units then verdict = 0
+	else
+		redis.call('SET', KEYS[i + 2], ARGV[n + 1] .. '@' .. epoch, 'PX', ARGV[1])
+		left, low = left - units, low + units
+	end
+	answers[2 * n - 1], answers[2 * n] = verdict, left or 0
+end
+lower()
+return answers
 `)
 
 // giveBackScript returns what the operation behind KEYS[3] took, once, and only to the counter it was taken from: one
-// that was set from the database since then counts these units already.
+// that was set from the database since then counts these units already. It answers 1 for given back, 0 for nothing to give,
+// and staleEpoch.
 var giveBackScript = redis.NewScript(counter + `
 local took = redis.pcall('GET', KEYS[3])
 if type(took) ~= 'string' then return 0 end
 redis.call('DEL', KEYS[3])
 local units, from = string.match(took, '^(%d+)@(.*)$')
-if not units or from ~= epoch() or not counter() then return 0 end
+if not units or not counter() then return 0 end
+if from ~= epoch() then return -1 end
 redis.call('INCRBY', KEYS[1], units)
 return 1
 `)
+
+// staleEpoch is giveBackScript's answer to an operation of an epoch that is over.
+const staleEpoch = -1
 
 // loadScript sets the counter to ARGV[1] under the epoch ARGV[2] where there is none.
 var loadScript = redis.NewScript(counter + `

@@ -17,10 +17,13 @@ import (
 
 	"github.com/floodgate-dev/floodgate/pkg/auth"
 	"github.com/floodgate-dev/floodgate/pkg/run"
+	"github.com/floodgate-dev/floodgate/pkg/telemetry"
 	pointsv1 "github.com/floodgate-dev/floodgate/proto/floodgate/points/v1"
 	shipmentv1 "github.com/floodgate-dev/floodgate/proto/floodgate/shipment/v1"
 	stockv1 "github.com/floodgate-dev/floodgate/proto/floodgate/stock/v1"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/admission"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/shield"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/store"
 )
 
@@ -44,8 +47,12 @@ type books interface {
 	Refund(ctx context.Context, id, by, reason string) (order.Order, map[string]int64, error)
 	Timeline(ctx context.Context, id string) ([]order.Entry, error)
 	TimelineSince(ctx context.Context, after map[string]int64) ([]order.Entry, error)
-	Item(ctx context.Context, sku string) (order.CatalogueItem, error)
 	Items(ctx context.Context, limit int, cursor string) (page []order.CatalogueItem, next string, err error)
+}
+
+// catalogue answers what an item is.
+type catalogue interface {
+	Item(ctx context.Context, sku string) (order.CatalogueItem, error)
 }
 
 // verifier believes tokens, or not.
@@ -57,7 +64,14 @@ type verifier interface {
 type Config struct {
 	Orders   placer
 	Books    books
+	Items    catalogue
 	Verifier verifier
+
+	// Lanes bound what is under way, Shield keeps out what rules keep out.
+	Lanes  *admission.Lanes
+	Shield *shield.Shield
+	// Overloaded is told of an order that was turned away for want of room.
+	Overloaded func(ctx context.Context)
 
 	Inventory stockv1.InventoryServiceClient
 	Points    pointsv1.PointsServiceClient
@@ -68,6 +82,7 @@ type Config struct {
 	// Wake is called after a commit that wrote events.
 	Wake func()
 	Log  *slog.Logger
+	Edge *telemetry.Edge // nil where nobody looks
 
 	TrustCaptured bool          // a customer may say that the money is in
 	PaymentWindow time.Duration // how long a deferred order waits for its money
@@ -78,23 +93,26 @@ type Config struct {
 type Server struct {
 	Config
 	remotes remotes
+	doors   map[route]*shield.Door
 	streams *streams
+	edge    *telemetry.Edge
 	handler http.Handler
 }
 
-// New builds the door. It fails only when the breakers cannot be set up.
-func New(cfg Config) (*Server, error) {
-	remotes, err := newRemotes()
-	if err != nil {
-		return nil, err
+// New builds the door. It fails only when meters cannot be set up.
+func New(cfg Config) (_ *Server, err error) {
+	if cfg.Edge == nil {
+		if cfg.Edge, err = telemetry.Discard().Edge(); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{Config: cfg, remotes: remotes, streams: newStreams(cfg.Books.TimelineSince, cfg.Log)}
+	s := &Server{
+		Config: cfg, remotes: newRemotes(cfg.Shield), doors: doorsOf(cfg.Shield), edge: cfg.Edge,
+		streams: newStreams(cfg.Books.TimelineSince, cfg.Log),
+	}
 	s.handler = s.routes()
 	return s, nil
 }
-
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Serve opens the door at addr until ctx ends; nil then. Answers under way are finished.
 func Serve(ctx context.Context, addr string, door http.Handler) error {
@@ -132,12 +150,12 @@ func router() *gin.Engine {
 
 func (s *Server) routes() http.Handler {
 	e := router()
-	e.Use(s.requestID, s.recover, s.accessLog)
+	e.Use(s.requestID, s.observe, s.recover, s.accessLog)
 	e.NoRoute(func(c *gin.Context) { s.fail(c, errNoRoute) })
 	e.NoMethod(func(c *gin.Context) { s.fail(c, errMethod) })
 	e.GET("/openapi.yaml", func(c *gin.Context) { c.Data(http.StatusOK, "application/yaml", openapi) })
 
-	api := e.Group("/api/v1", s.authenticate)
+	api := e.Group("/api/v1", s.authenticate, s.guard)
 	api.POST("/orders", s.place)
 	api.GET("/orders", s.list)
 	api.GET("/items", s.items)

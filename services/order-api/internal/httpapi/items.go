@@ -34,7 +34,7 @@ func (s *Server) items(c *gin.Context) {
 }
 
 func (s *Server) item(c *gin.Context) {
-	i, err := s.Books.Item(c.Request.Context(), c.Param("sku"))
+	i, err := s.Items.Item(c.Request.Context(), c.Param("sku"))
 	if err == nil && i.Retired {
 		err = &order.Error{Code: order.NotFound, Message: "there is no such item"}
 	}

@@ -31,13 +31,18 @@ var saneRequestID = regexp.MustCompile(`^[\x21-\x7e]{1,128}$`)
 
 // requestID takes over the caller's request id, or makes one, and returns it.
 func (s *Server) requestID(c *gin.Context) {
-	id := c.GetHeader(headerRequestID)
+	c.Header(headerRequestID, idOf(c.Request))
+	c.Next()
+}
+
+// idOf is the request's id as its caller named it, or a new one.
+func idOf(r *http.Request) string {
+	id := r.Header.Get(headerRequestID)
 	if !saneRequestID.MatchString(id) {
 		id = uuid.NewString()
-		c.Request.Header.Set(headerRequestID, id)
+		r.Header.Set(headerRequestID, id)
 	}
-	c.Header(headerRequestID, id)
-	c.Next()
+	return id
 }
 
 // accessLog writes one line for each request.

@@ -35,6 +35,10 @@ func (s *Server) place(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	if err := s.admitSkus(c.Request.Context(), draft.Lines); err != nil {
+		s.fail(c, err)
+		return
+	}
 	verdict, err := s.Orders.Place(c.Request.Context(), draft)
 	if err == nil {
 		err = verdict.Err
@@ -78,7 +82,9 @@ func (s *Server) draft(c *gin.Context) (order.Draft, error) {
 		return order.Draft{}, err
 	}
 	d.Lines = order.Sum(d.Lines)
-	d.Fingerprint = d.Print()
+	if d.Key != "" {
+		d.Fingerprint = d.Print()
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return order.Draft{}, fmt.Errorf("make an order id: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/accept"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/shield"
 )
 
 // Codes that no rule of an order knows: they are about requests.
@@ -25,6 +27,7 @@ const (
 	methodNotAllowed order.Code = "method-not-allowed"
 	tooLarge         order.Code = "too-large"
 	unsupportedMedia order.Code = "unsupported-media-type"
+	rateLimited      order.Code = "rate-limited"
 	overloaded       order.Code = "overloaded"
 	dependencyAway   order.Code = "dependency-unavailable"
 	internal         order.Code = "internal"
@@ -49,6 +52,7 @@ var kinds = map[order.Code]struct {
 	order.UnknownItem:    {http.StatusUnprocessableEntity, "Unknown item"},
 	order.MixedCurrency:  {http.StatusUnprocessableEntity, "More than one currency"},
 	order.KeyReused:      {http.StatusUnprocessableEntity, "The key was used for something else"},
+	rateLimited:          {http.StatusTooManyRequests, "Too many requests"},
 	overloaded:           {http.StatusServiceUnavailable, "Too many requests wait"},
 	dependencyAway:       {http.StatusServiceUnavailable, "A part of the system is away"},
 	internal:             {http.StatusInternalServerError, "Something went wrong here"},
@@ -93,26 +97,40 @@ func away(service string) *order.Error {
 	return &order.Error{Code: dependencyAway, Message: service + " does not answer; try again in a moment"}
 }
 
+// statusLeft is what is counted and logged of a caller who hung up before his answer. Nobody reads it, and it is no fault of
+// this door; the number is the one that proxies use.
+const statusLeft = 499
+
 // fail is the only place that turns an error into an answer. The cause goes to the log through c.Errors; the caller sees
 // a sentence only if it was written for callers.
 func (s *Server) fail(c *gin.Context, err error) {
 	_ = c.Error(err)
+	if c.Request.Context().Err() != nil {
+		c.AbortWithStatus(statusLeft)
+		return
+	}
 	refusal := refusalOf(err)
+	p := newProblem(refusal, c.Request.URL.Path)
+	if refusal.Code == internal {
+		p.TraceID = traceID(c)
+	}
+	s.explain(c, p.Status, err)
+	c.Abort()
+	c.Header("Content-Type", "application/problem+json")
+	c.JSON(p.Status, p)
+}
+
+// newProblem is refusal as it is written.
+func newProblem(refusal *order.Error, instance string) problem {
 	kind := kinds[refusal.Code]
 	p := problem{
 		Type: "https://floodgate.dev/problems/" + string(refusal.Code), Title: kind.title, Status: kind.status,
-		Detail: refusal.Message, Code: refusal.Code, Instance: c.Request.URL.Path, Left: refusal.Left, OrderStatus: refusal.Status,
+		Detail: refusal.Message, Code: refusal.Code, Instance: instance, Left: refusal.Left, OrderStatus: refusal.Status,
 	}
 	for _, f := range refusal.Fields {
 		p.Errors = append(p.Errors, fieldError(f))
 	}
-	if refusal.Code == internal {
-		p.TraceID = traceID(c)
-	}
-	s.explain(c, kind.status, err)
-	c.Abort()
-	c.Header("Content-Type", "application/problem+json")
-	c.JSON(kind.status, p)
+	return p
 }
 
 // explain sets the headers that go with a status.
@@ -126,8 +144,17 @@ func (s *Server) explain(c *gin.Context, code int, err error) {
 		}
 		c.Header("WWW-Authenticate", challenge)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		c.Header("Retry-After", "1")
+		c.Header("Retry-After", strconv.Itoa(comeBack(err)))
 	}
+}
+
+// comeBack is in how many seconds to try again: when an open breaker tries, else in one.
+func comeBack(err error) int {
+	var b *shield.Blocked
+	if errors.As(err, &b) {
+		return max(1, int(math.Ceil(b.After.Seconds())))
+	}
+	return 1
 }
 
 // refusalOf is what the caller is told about err.
@@ -141,7 +168,7 @@ func refusalOf(err error) *order.Error {
 	case errors.Is(err, auth.ErrUnauthenticated):
 		return &order.Error{Code: unauthenticated, Message: "send Authorization: Bearer with a token that is signed, in time and meant for this service"}
 	case errors.Is(err, accept.ErrOverloaded):
-		return &order.Error{Code: overloaded, Message: "too many orders wait; nothing was ordered, try again in a moment"}
+		return &order.Error{Code: overloaded, Message: ordersWait}
 	case errors.Is(err, accept.ErrUnavailable), database.Unavailable(err), database.Retryable(err), errors.Is(err, context.DeadlineExceeded):
 		return away("the order book")
 	}

@@ -5,75 +5,64 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
-	sentinel "github.com/alibaba/sentinel-golang/api"
-	"github.com/alibaba/sentinel-golang/core/base"
-	"github.com/alibaba/sentinel-golang/core/circuitbreaker"
-	"github.com/alibaba/sentinel-golang/logging"
-	"github.com/google/uuid"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/shield"
 )
 
 // patience is how long a person waits for another service.
 const patience = 2 * time.Second
 
-// remote is another service behind a breaker: while it is away, people are told so at once.
+// remote is another service behind its breakers: while it is away, people are told so at once.
 type remote struct {
-	name     string
-	resource string // of the breaker
+	name string
+	door *shield.Door
 }
 
 // remotes are the services that answer people's questions. An order needs none of them.
 type remotes struct{ inventory, points, logistics remote }
 
-// newRemotes sets up one breaker each. Sentinel keeps rules for the whole process, so each door has resources of its own.
-func newRemotes() (remotes, error) {
-	quietSentinel()
-	door := uuid.NewString()
-	r := remotes{remote{"inventory", "inventory/" + door}, remote{"points", "points/" + door}, remote{"logistics", "logistics/" + door}}
-	for _, to := range []remote{r.inventory, r.points, r.logistics} {
-		rule := &circuitbreaker.Rule{
-			Resource: to.resource, Strategy: circuitbreaker.ErrorRatio, Threshold: 0.5, MinRequestAmount: 5,
-			StatIntervalMs: 10_000, StatSlidingWindowBucketCount: 10, RetryTimeoutMs: 1_000,
-		}
-		// A rule that Sentinel does not like is dropped without an error: only reading it back tells.
-		_, err := circuitbreaker.LoadRulesOfResource(to.resource, []*circuitbreaker.Rule{rule})
-		if err != nil || len(circuitbreaker.GetRulesOfResource(to.resource)) != 1 {
-			return r, errors.Join(fmt.Errorf("the breaker for %s was not taken", to.name), err)
-		}
+func newRemotes(s *shield.Shield) remotes {
+	return remotes{
+		remote{"inventory", s.Door(shield.Inventory)}, remote{"points", s.Door(shield.Points)}, remote{"logistics", s.Door(shield.Logistics)},
 	}
-	return r, nil
 }
 
-// quietSentinel keeps Sentinel's own prints off the terminal. Its Init is not called at all: what is used here works
-// without, and Init would write into the home directory and start collectors that nobody stops.
-var quietSentinel = sync.OnceFunc(func() { logging.ResetGlobalLoggerLevel(logging.ErrorLevel) })
-
 // ask calls one method of a remote service, and tells in the callers' words why there is no answer.
-func ask[Q, A any](ctx context.Context, to remote, call func(context.Context, Q, ...grpc.CallOption) (A, error), question Q) (A, error) {
-	var none A
-	entry, blocked := sentinel.Entry(to.resource, sentinel.WithTrafficType(base.Outbound))
-	if blocked != nil {
-		return none, fmt.Errorf("%w: the breaker is open", away(to.name))
+func ask[Q, A any](ctx context.Context, to remote, call func(context.Context, Q, ...grpc.CallOption) (A, error), question Q) (answer A, err error) {
+	pass, err := to.door.Enter(ctx)
+	if err != nil {
+		return answer, notAsked(to.name, err)
 	}
-	defer entry.Exit()
+	failed := errFailed // unless it comes to an end
+	defer func() { pass.Leave(failed) }()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	answer, err := call(ctx, question)
+	answer, err = call(ctx, question)
+	failed = nil
+	if err != nil && isAway(err) {
+		failed = err
+	}
 	if err != nil {
-		if isAway(err) {
-			sentinel.TraceError(entry, err)
-		}
+		var none A
 		return none, remoteError(to.name, err)
 	}
 	return answer, nil
+}
+
+// notAsked is what a caller is told when the rules keep the question from the service.
+func notAsked(service string, err error) error {
+	var b *shield.Blocked
+	if errors.As(err, &b) && b.Flow {
+		return keptOut(err)
+	}
+	return fmt.Errorf("%w: %w", away(service), err)
 }
 
 // isAway says that the service gave no answer. A refusal is an answer, and a caller who went away proves nothing.

@@ -121,9 +121,8 @@ func TestRefusalsOpenNoBreaker(t *testing.T) {
 // Nobody waits for a neighbour that does not answer.
 func TestAskEnds(t *testing.T) {
 	t.Parallel()
-	r, err := newRemotes()
-	must(t, err)
-	_, err = ask(t.Context(), r.points, func(ctx context.Context, _ string, _ ...grpc.CallOption) (string, error) {
+	r := newRemotes(guarded(t, ""))
+	_, err := ask(t.Context(), r.points, func(ctx context.Context, _ string, _ ...grpc.CallOption) (string, error) {
 		<-ctx.Done()
 		return "", status.FromContextError(ctx.Err()).Err()
 	}, "")

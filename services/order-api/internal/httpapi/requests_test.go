@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -211,6 +212,27 @@ func TestOurOwnFaults(t *testing.T) {
 	w.close()
 	if !strings.Contains(w.log.String(), "hunter2") {
 		t.Error("the log does not tell what happened")
+	}
+}
+
+// Who hangs up is no fault of the door's: it is counted apart and alarms nobody.
+func TestWhoHangsUpIsNoFaultOfOurs(t *testing.T) {
+	t.Parallel()
+	ctx, hangUp := context.WithCancel(t.Context())
+	w := setup(t, func(c *Config) {
+		c.Orders = placeFunc(func(ctx context.Context, _ order.Draft) (order.Verdict, error) {
+			hangUp()
+			return order.Verdict{}, ctx.Err()
+		})
+	})
+	ask := httptest.NewRequestWithContext(ctx, http.MethodPost, "/api/v1/orders", strings.NewReader(`{"skuId":"tea","quantity":1}`))
+	ask.Header.Set("Authorization", "Bearer "+token(t, "u-1"))
+	ask.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	w.server.ServeHTTP(answer, ask)
+	w.close()
+	if answer.Code != statusLeft || strings.Contains(w.log.String(), "level=ERROR") {
+		t.Errorf("counted as %d and logged as %s", answer.Code, w.log)
 	}
 }
 

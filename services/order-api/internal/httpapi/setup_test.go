@@ -28,8 +28,10 @@ import (
 	shipmentv1 "github.com/floodgate-dev/floodgate/proto/floodgate/shipment/v1"
 	stockv1 "github.com/floodgate-dev/floodgate/proto/floodgate/stock/v1"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/accept"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/admission"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/shield"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/store"
 )
 
@@ -64,13 +66,13 @@ func setup(t *testing.T, change ...func(*Config)) *world {
 	w := &world{T: t, store: books, db: db, away: &neighbours{}, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(w.log, nil))
 	committer, err := accept.New(accept.Config{
-		Books: books, Gate: gate.Off{}, Committers: 1, Queue: 100, Wake: func() {}, Log: log, Meter: noop.NewMeterProvider(),
+		Books: books, Gate: gate.Off{}, SoldOut: gate.NewSoldOut(), Committers: 1, Queue: 100, Wake: func() {}, Log: log, Meter: noop.NewMeterProvider(),
 	})
 	must(t, err)
 	cfg := Config{
-		Orders: committer, Books: books, Verifier: verifier, Inventory: inventory{w.away}, Points: points{w.away},
+		Orders: committer, Books: books, Items: books, Verifier: verifier, Inventory: inventory{w.away}, Points: points{w.away},
 		Logistics: logistics{w.away}, Freed: func(context.Context, ...string) {}, Wake: func() {}, Log: log,
-		PaymentWindow: time.Hour,
+		PaymentWindow: time.Hour, Lanes: lanes(t, admission.Defaults()), Shield: guarded(t, ""), Overloaded: committer.Overloaded,
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -87,6 +89,26 @@ func setup(t *testing.T, change ...func(*Config)) *world {
 	t.Cleanup(w.close)
 	w.sell("tea", 450, 1000)
 	return w
+}
+
+func lanes(t testing.TB, cfg admission.Config) *admission.Lanes {
+	t.Helper()
+	r, err := admission.New(cfg, admission.Observers{Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// guarded is a shield with these rules.
+func guarded(t testing.TB, rules string) *shield.Shield {
+	t.Helper()
+	s, err := shield.New(shield.Config{Rules: rules}, shield.Observers{Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
 }
 
 // sell lists an item and grants units of it.

@@ -21,7 +21,6 @@ const (
 	beatEvery   = 15 * time.Second       // so that proxies do not take a quiet stream for a dead one
 	streamLife  = 15 * time.Minute       // then the browser comes back with a token that is still good
 	writeWithin = 10 * time.Second
-	mostStreams = 2_000
 	streamAhead = 64 // entries that wait for a slow reader
 )
 
@@ -105,13 +104,10 @@ func (s *streams) wanted() map[string]int64 {
 	return after
 }
 
-// watch opens a stream that begins after seq; nil when there are too many.
+// watch opens a stream that begins after seq.
 func (s *streams) watch(id string, seq int64) *stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.open) >= mostStreams {
-		return nil
-	}
 	w := &stream{order: id, seq: seq, entries: make(chan order.Entry, streamAhead)}
 	s.open[w] = struct{}{}
 	return w
@@ -146,15 +142,9 @@ func (s *Server) events(c *gin.Context) {
 		last = told[len(told)-1].Seq
 	}
 	w := s.streams.watch(id, last)
-	if w == nil {
-		s.fail(c, errManyStreams)
-		return
-	}
 	defer s.streams.leave(w)
 	s.tell(c, told, w)
 }
-
-var errManyStreams = &order.Error{Code: overloaded, Message: "too many timelines are watched; ask for /timeline, or try again in a moment"}
 
 // tell writes events until the caller leaves, the service stops or the stream has lived long enough.
 func (s *Server) tell(c *gin.Context, told []order.Entry, w *stream) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/admission"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
 )
 
@@ -114,19 +115,21 @@ func TestStreamsEndWithTheService(t *testing.T) {
 
 func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
-	w := setup(t)
+	w := setup(t, func(c *Config) {
+		c.Lanes = lanes(t, admission.Config{Orders: 1, Moves: 1, Reads: 1, Operators: 1, Streams: 1})
+	})
 	customer := token(t, "u-1")
 	id := w.place(customer).ID
-	for range mostStreams {
-		if w.server.streams.watch("another", 0) == nil {
-			t.Fatal("there is no room for as many as there may be")
-		}
+	if a := w.do("GET", "/api/v1/orders/"+id+"/events", customer, "", "Last-Event-ID", "-1"); a.Status != 400 {
+		t.Errorf("a made-up event id: %d %s", a.Status, a.Body)
 	}
+	told := w.listen(id, customer, "")
+	w.next(told)
 	if a := w.do("GET", "/api/v1/orders/"+id+"/events", customer, ""); a.Status != 503 || a.problem(t).Code != overloaded {
 		t.Errorf("one too many: %d %s", a.Status, a.Body)
 	}
-	if a := w.do("GET", "/api/v1/orders/"+id+"/events", customer, "", "Last-Event-ID", "-1"); a.Status != 400 {
-		t.Errorf("a made-up event id: %d %s", a.Status, a.Body)
+	if a := w.do("GET", "/api/v1/orders/"+id+"/timeline", customer, ""); a.Status != 200 {
+		t.Errorf("who watches takes the place of who reads: %d %s", a.Status, a.Body)
 	}
 }
 

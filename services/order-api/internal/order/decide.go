@@ -109,10 +109,15 @@ func sound(_ string, lines []Line) error {
 func (s State) unknown(_ string, lines []Line) error {
 	for _, l := range lines {
 		if shelf := s.Shelves[l.SkuID]; shelf == nil || shelf.Version == 0 || shelf.Retired {
-			return &Error{Code: UnknownItem, Message: fmt.Sprintf("%q is not sold here", l.SkuID)}
+			return NotSold(l.SkuID)
 		}
 	}
 	return nil
+}
+
+// NotSold is the refusal of what was never listed, or is retired.
+func NotSold(sku string) *Error {
+	return &Error{Code: UnknownItem, Message: fmt.Sprintf("%q is not sold here", sku)}
 }
 
 func (s State) mixed(_ string, lines []Line) error {

@@ -24,7 +24,7 @@ type Draft struct {
 	ID          string // UUID version 7
 	UserID      string
 	Key         string // Idempotency-Key, "" for none
-	Fingerprint string // what the key stands for; see Draft.Print
+	Fingerprint string // what the key stands for, where there is one; see Draft.Print
 	Lines       []Line // as Sum leaves them
 	Payment     PaymentMode
 	Window      time.Duration // how long a deferred order waits for its money

@@ -93,15 +93,28 @@ type Entry struct {
 	Detail  string
 }
 
-// Sum joins lines of one sku and sorts them.
+// Sum joins lines of one sku and sorts them. Lines that are so already are returned as they are.
 func Sum(lines []Line) []Line {
+	if summed(lines) {
+		return lines
+	}
 	units := map[string]int64{}
 	for _, l := range lines {
 		units[l.SkuID] += l.Quantity
 	}
-	summed := make([]Line, 0, len(units))
+	sum := make([]Line, 0, len(units))
 	for _, sku := range slices.Sorted(maps.Keys(units)) {
-		summed = append(summed, Line{SkuID: sku, Quantity: units[sku]})
+		sum = append(sum, Line{SkuID: sku, Quantity: units[sku]})
 	}
-	return summed
+	return sum
+}
+
+// summed says that every line is of a sku of its own, in order.
+func summed(lines []Line) bool {
+	for i := 1; i < len(lines); i++ {
+		if lines[i-1].SkuID >= lines[i].SkuID {
+			return false
+		}
+	}
+	return true
 }

@@ -6,7 +6,6 @@ package redisdb
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/floodgate-dev/floodgate/pkg/config"
+	"github.com/floodgate-dev/floodgate/pkg/trust"
 )
 
 // Patience bounds what one visit of Redis may cost a request before the request goes on without it.
@@ -27,6 +27,9 @@ type Config struct {
 	Username         string        `mapstructure:"redis_username"`
 	Password         config.Secret `mapstructure:"redis_password"`
 	TLS              bool          `mapstructure:"redis_tls"`
+	TLSCAFile        string        `mapstructure:"redis_tls_ca_file"`
+	TLSCertFile      string        `mapstructure:"redis_tls_cert_file"`
+	TLSKeyFile       string        `mapstructure:"redis_tls_key_file"`
 	Cluster          bool          `mapstructure:"redis_cluster"`
 	MasterName       string        `mapstructure:"redis_master_name"`
 	SentinelUsername string        `mapstructure:"redis_sentinel_username"`
@@ -53,7 +56,11 @@ func (c Config) Check() []string {
 	if c.Username != "" && c.Password == "" {
 		bad = append(bad, "redis_username needs redis_password")
 	}
-	return bad
+	return append(bad, c.files().Check(c.TLS, "redis_tls", "redis_tls")...)
+}
+
+func (c Config) files() trust.Files {
+	return trust.Files{CA: c.TLSCAFile, Cert: c.TLSCertFile, Key: c.TLSKeyFile}
 }
 
 // quiet drops what the driver would print: that Redis is away is said once, by who misses it, and in the log's own format.
@@ -78,7 +85,7 @@ func Open(c Config) redis.UniversalClient {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if c.TLS {
-		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		o.TLSConfig, _ = c.files().Client("redis_tls") // Check refused before what cannot be read
 	}
 	return redis.NewUniversalClient(o)
 }

@@ -1,9 +1,13 @@
 package redisdb_test
 
 import (
+	"crypto/tls"
 	"strings"
 	"testing"
 
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/floodgate-dev/floodgate/pkg/servertest"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 )
 
@@ -14,6 +18,8 @@ func TestConfigComplains(t *testing.T) {
 		"contradict":           {Addrs: []string{"a:1"}, Cluster: true, MasterName: "m"},
 		"need redis_master":    {Addrs: []string{"a:1"}, SentinelUsername: "u"},
 		"needs redis_password": {Addrs: []string{"a:1"}, Username: "u"},
+		"need redis_tls":       {Addrs: []string{"a:1"}, TLSCAFile: "ca.crt"},
+		"redis_tls_ca_file: ":  {Addrs: []string{"a:1"}, TLS: true, TLSCAFile: "/nowhere/ca.crt"},
 	} {
 		if bad := cfg.Check(); len(bad) != 1 || !strings.Contains(bad[0], complaint) {
 			t.Errorf("%+v: complaints %q, want one with %q", cfg, bad, complaint)
@@ -21,5 +27,33 @@ func TestConfigComplains(t *testing.T) {
 	}
 	if bad := redisdb.Defaults().Check(); bad != nil {
 		t.Errorf("the defaults: %q", bad)
+	}
+}
+
+// TestRedisIsKnownByItsAuthority logs in over TLS; a Redis of another authority never hears the password.
+func TestRedisIsKnownByItsAuthority(t *testing.T) {
+	t.Parallel()
+	cert, key := servertest.Certificate(t)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := miniredis.NewMiniRedis()
+	if err := server.StartTLS(&tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	server.RequireAuth("secret")
+	ping := func(ca string) error {
+		client := redisdb.Open(redisdb.Config{Addrs: []string{server.Addr()}, Password: "secret", TLS: true, TLSCAFile: ca})
+		defer func() { _ = client.Close() }()
+		return client.Ping(t.Context()).Err()
+	}
+	if err := ping(cert); err != nil {
+		t.Errorf("its own authority: %v", err)
+	}
+	other, _ := servertest.Certificate(t)
+	if err := ping(other); err == nil || !strings.Contains(err.Error(), "x509") {
+		t.Errorf("another authority: %v, want x509's refusal", err)
 	}
 }

@@ -5,6 +5,7 @@ package redistest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,10 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/shield"
 )
 
 // Server is a Redis process on a port that stays the same over restarts. It remembers nothing over them.
@@ -140,4 +145,15 @@ func (s *Server) Client() *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr})
 	s.tb.Cleanup(func() { _ = client.Close() })
 	return client
+}
+
+// Guard puts the breakers that are built in before client.
+func Guard(tb testing.TB, client redis.UniversalClient) *redisdb.Guard {
+	tb.Helper()
+	s, err := shield.New(shield.Config{}, shield.Observers{Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return redisdb.NewGuard(client, s.Door(shield.Redis))
 }

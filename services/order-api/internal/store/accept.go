@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,9 +19,11 @@ const acceptRuns = 5
 // database.ErrUnknownOutcome ask Settle. The same drafts may be handed in again.
 func (s *Store) Accept(ctx context.Context, drafts []order.Draft) (verdicts []order.Verdict, err error) {
 	for range acceptRuns {
-		err = s.db.Tx(ctx, func(tx *database.Tx) error {
-			verdicts, err = s.acceptTx(ctx, tx, drafts)
-			return err
+		err = s.db.Pipeline(ctx, func(p *database.Pipeline) error {
+			if verdicts, err = s.accept(ctx, p, drafts); err != nil {
+				return err
+			}
+			return s.dawdle(ctx)
 		})
 		// A key that was bound between the look and the insert is there to be seen by the next run.
 		if _, bound := database.UniqueViolation(err); !bound {
@@ -35,10 +36,10 @@ func (s *Store) Accept(ctx context.Context, drafts []order.Draft) (verdicts []or
 	return verdicts, nil
 }
 
-// acceptTx is the law of one order: lock what can be sold, then look, decide, and write orders, items, payments, events
+// accept is the law of one order: lock what can be sold, then look, decide, and write orders, items, payments, events
 // and what is left together. Nothing is sold by looking: whoever comes second finds the row locked.
-func (s *Store) acceptTx(ctx context.Context, tx *database.Tx, drafts []order.Draft) ([]order.Verdict, error) {
-	state, err := s.stateTx(ctx, tx, drafts)
+func (s *Store) accept(ctx context.Context, p *database.Pipeline, drafts []order.Draft) ([]order.Verdict, error) {
+	state, err := stateOf(ctx, p, p.Dialect, drafts)
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +48,12 @@ func (s *Store) acceptTx(ctx context.Context, tx *database.Tx, drafts []order.Dr
 	if len(sold) == 0 {
 		return verdicts, nil
 	}
-	events, err := announceCreated(ctx, tx.Dialect, sold)
+	events, err := announceCreated(ctx, p.Dialect, sold)
 	if err != nil {
 		return nil, err
 	}
-	return verdicts, tx.ExecAll(ctx, insertOrders(sold), insertItems(sold), insertCaptured(sold), takeUnits(sold), events)
+	p.Write(insertOrders(sold), insertItems(sold), insertCaptured(sold), takeUnits(sold), events)
+	return verdicts, nil
 }
 
 // sale is a draft that became an order.
@@ -78,24 +80,26 @@ func winners(verdicts []order.Verdict, drafts []order.Draft) []sale {
 	return sold
 }
 
-// stateTx locks the allotments of all drafts in sku order, and only then looks at keys and customers' shares, so that it
-// sees what those committed who held the rows before.
-func (s *Store) stateTx(ctx context.Context, tx *database.Tx, drafts []order.Draft) (order.State, error) {
-	state, err := shelvesTx(ctx, tx, skusOf(drafts))
-	if err != nil {
-		return order.State{}, fmt.Errorf("lock allotments: %w", err)
+// stateOf locks the allotments of all drafts in sku order, and only then looks at keys and customers' shares, so that it
+// sees what those committed who held the rows before. The look travels with the lock: the server takes them one by one.
+func stateOf(ctx context.Context, q asker, d database.Dialect, drafts []order.Draft) (order.State, error) {
+	state := newState()
+	var bound []orderRow
+	if err := q.Ask(ctx, lockShelves(d, state, skusOf(drafts)), rowsOfKeys(d, drafts, &bound)); err != nil {
+		return order.State{}, err
 	}
-	known, err := s.known(ctx, tx, drafts)
+	known, err := knownOf(ctx, q, bound)
 	if err != nil {
-		return order.State{}, fmt.Errorf("look up keys: %w", err)
+		return order.State{}, err
 	}
 	for claim, k := range known {
 		state.Keys[claim] = k
 	}
-	if err := heldTx(ctx, tx, state, drafts); err != nil {
-		return order.State{}, fmt.Errorf("count customers' units: %w", err)
-	}
-	return state, nil
+	return *state, q.Ask(ctx, countHeld(state, drafts))
+}
+
+func newState() *order.State {
+	return &order.State{Shelves: map[string]*order.Shelf{}, Keys: map[order.Claim]order.Known{}, Held: map[order.Holder]int64{}}
 }
 
 func skusOf(drafts []order.Draft) []string {
@@ -108,70 +112,56 @@ func skusOf(drafts []order.Draft) []string {
 	return slices.Sorted(maps.Keys(skus))
 }
 
-// shelvesTx locks the allotments of skus, in order, together with what the catalogue says of them.
-func shelvesTx(ctx context.Context, tx *database.Tx, skus []string) (order.State, error) {
-	state := order.State{
-		Shelves: map[string]*order.Shelf{}, Keys: map[order.Claim]order.Known{}, Held: map[order.Holder]int64{},
+// lockShelves locks the allotments of skus, in the database's order, together with what the catalogue says of them.
+//
+// Postgres looks each row up by its key as the list names it, whatever it thinks of the table's size: the plan is kept.
+func lockShelves(d database.Dialect, state *order.State, skus []string) database.Question {
+	const shelf = `SELECT a.sku_id, a.remaining, COALESCE(i.unit_price_cents, 0), COALESCE(i.currency, ''),
+			COALESCE(i.per_customer_limit, 0), COALESCE(i.version, 0), COALESCE(i.retired, false), `
+	query := shelf + d.NowMS() + `
+		FROM (SELECT v.sku_id FROM v ORDER BY v.sku_id) v
+		CROSS JOIN LATERAL (SELECT * FROM allotments a WHERE a.sku_id = v.sku_id FOR UPDATE) a
+		LEFT JOIN LATERAL (SELECT * FROM items i WHERE i.sku_id = v.sku_id OFFSET 0) i ON true`
+	if d == database.SQLite {
+		query = shelf + d.NowMS() + `
+			FROM v JOIN allotments a ON a.sku_id = v.sku_id LEFT JOIN items i ON i.sku_id = a.sku_id`
 	}
-	if len(skus) == 0 {
-		return state, nil
-	}
-	rows, err := tx.QueryValues(ctx, database.NewValues(database.Col("sku_id", "text", skus)), `
-		SELECT a.sku_id, a.remaining, COALESCE(i.unit_price_cents, 0), COALESCE(i.currency, ''),
-			COALESCE(i.per_customer_limit, 0), COALESCE(i.version, 0), COALESCE(i.retired, false), `+tx.Dialect.NowMS()+`
-		FROM v JOIN allotments a ON a.sku_id = v.sku_id LEFT JOIN items i ON i.sku_id = a.sku_id ORDER BY a.sku_id`+lockOf(tx, "a"))
-	shelves, err := database.Collect(rows, err, func(rows *sql.Rows) (*order.Shelf, error) {
+	return database.Ask("lock allotments", database.NewValues(database.Col("sku_id", "text", skus)), query, func(row database.Row) error {
 		var shelf order.Shelf
 		var now int64
-		err := rows.Scan(&shelf.SkuID, &shelf.Remaining, &shelf.UnitPriceCents, &shelf.Currency,
+		err := row.Scan(&shelf.SkuID, &shelf.Remaining, &shelf.UnitPriceCents, &shelf.Currency,
 			&shelf.PerCustomerLimit, &shelf.Version, &shelf.Retired, &now)
 		state.Now = moment(now)
-		return &shelf, err
+		state.Shelves[shelf.SkuID] = &shelf
+		return err
 	})
-	for _, shelf := range shelves {
-		state.Shelves[shelf.SkuID] = shelf
-	}
-	return state, err
 }
 
-// lockOf locks the rows of one table of a join.
-func lockOf(tx *database.Tx, table string) string {
-	if lock := tx.Dialect.ForUpdate(); lock != "" {
-		return lock + " OF " + table
-	}
-	return ""
-}
-
-// heldTx counts what the drafts' customers hold of limited items. Orders whose units went back do not count.
-func heldTx(ctx context.Context, tx *database.Tx, state order.State, drafts []order.Draft) error {
+// countHeld counts what the drafts' customers hold of limited items. Orders whose units went back do not count.
+func countHeld(state *order.State, drafts []order.Draft) database.Question {
 	asked := map[order.Holder]bool{}
+	var users, skus []string
 	for _, d := range drafts {
 		for _, l := range d.Lines {
-			if shelf := state.Shelves[l.SkuID]; shelf != nil && shelf.PerCustomerLimit > 0 {
-				asked[order.Holder{UserID: d.UserID, SkuID: l.SkuID}] = true
+			h := order.Holder{UserID: d.UserID, SkuID: l.SkuID}
+			if shelf := state.Shelves[l.SkuID]; shelf != nil && shelf.PerCustomerLimit > 0 && !asked[h] {
+				asked[h] = true
+				users, skus = append(users, h.UserID), append(skus, h.SkuID)
 			}
 		}
 	}
-	if len(asked) == 0 {
-		return nil
-	}
-	var users, skus []string
-	for h := range asked {
-		users, skus = append(users, h.UserID), append(skus, h.SkuID)
-	}
 	v := database.NewValues(database.Col("user_id", "text", users), database.Col("sku_id", "text", skus))
-	rows, err := tx.QueryValues(ctx, v, `
+	return database.Ask("count customers' units", v, `
 		SELECT v.user_id, v.sku_id, CAST(SUM(i.quantity) AS bigint) FROM v
 		JOIN orders o ON o.user_id = v.user_id AND o.live
 		JOIN order_items i ON i.order_id = o.id AND i.sku_id = v.sku_id
-		GROUP BY v.user_id, v.sku_id`)
-	_, err = database.Collect(rows, err, func(rows *sql.Rows) (h order.Holder, err error) {
+		GROUP BY v.user_id, v.sku_id`, func(row database.Row) error {
+		var h order.Holder
 		var units int64
-		err = rows.Scan(&h.UserID, &h.SkuID, &units)
+		err := row.Scan(&h.UserID, &h.SkuID, &units)
 		state.Held[h] = units
-		return h, err
+		return err
 	})
-	return err
 }
 
 // insertOrders writes the orders sorted by their keys, so that two batches that hold the same keys do not wait for

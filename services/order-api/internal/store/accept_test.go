@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
 )
@@ -167,6 +169,28 @@ func TestAccept(t *testing.T) {
 			must(t, err)
 			if settled[0] == nil || settled[0].Order.ID != good.ID {
 				t.Errorf("settled %+v", settled[0])
+			}
+		})
+	})
+
+	t.Run("ADelayStandsBeforeTheCommit", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(t *testing.T, s shop) {
+			s.stock(t, "tea", 3)
+			s.DelayAccepts(100 * time.Millisecond)
+			began := time.Now()
+			s.buy(t, draft("ann", line("tea", 1)))
+			if took := time.Since(began); took < 100*time.Millisecond {
+				t.Errorf("accepted after %v, before the delay was over", took)
+			}
+			s.DelayAccepts(time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if _, err := s.Accept(ctx, []order.Draft{draft("bob", line("tea", 1))}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a batch that is called off says %v", err)
+			}
+			if left := s.remaining(t, "tea"); left != 2 {
+				t.Errorf("%d remain, want 2", left)
 			}
 		})
 	})

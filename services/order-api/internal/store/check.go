@@ -13,21 +13,31 @@ import (
 // CheckTx compares announced moves with the orders. Where they disagree, the order's true state is announced again under
 // the id of that version's event; of a missing order there is nothing to announce.
 func (s *Store) CheckTx(ctx context.Context, tx *database.Tx, announced []order.Announced) ([]order.Disagreement, error) {
-	ids := make([]string, len(announced))
-	for i, a := range announced {
-		ids[i] = a.OrderID
-	}
-	rows, err := s.ordersOf(ctx, tx, ids, "")
+	standing, err := standingTx(ctx, tx, announced)
 	if err != nil {
 		return nil, fmt.Errorf("check %d moves: %w", len(announced), err)
+	}
+	var doubted []string
+	for _, a := range announced {
+		id, _ := canonical(a.OrderID)
+		if o, ok := standing[id]; ok && a.Compare(o) != "" {
+			doubted = append(doubted, id)
+		}
+	}
+	rows, err := s.ordersOf(ctx, tx, doubted, "")
+	if err != nil {
+		return nil, fmt.Errorf("read orders that disagree: %w", err)
 	}
 	var found []order.Disagreement
 	var events []outbox.Event
 	for _, a := range announced {
 		id, _ := canonical(a.OrderID)
-		row, ok := rows[id]
-		if !ok {
+		if _, ok := standing[id]; !ok {
 			found = append(found, order.Disagreement{Announced: a, Why: order.WhyMissing})
+			continue
+		}
+		row, doubtful := rows[id]
+		if !doubtful {
 			continue
 		}
 		o, err := row.order()
@@ -36,7 +46,7 @@ func (s *Store) CheckTx(ctx context.Context, tx *database.Tx, announced []order.
 		}
 		why := a.Compare(o)
 		if why == "" {
-			continue
+			continue // history, or the order moved between the two questions
 		}
 		event, err := truthTx(ctx, tx, o)
 		if err != nil {
@@ -49,6 +59,26 @@ func (s *Store) CheckTx(ctx context.Context, tx *database.Tx, announced []order.
 		return nil, fmt.Errorf("announce %d orders again: %w", len(events), err)
 	}
 	return found, nil
+}
+
+// standingTx reads how the announced orders stand: their states and versions, and nothing else of them, for as a rule all
+// agree.
+func standingTx(ctx context.Context, tx *database.Tx, announced []order.Announced) (map[string]order.Order, error) {
+	ids := make([]string, 0, len(announced))
+	for _, a := range announced {
+		if id, ok := canonical(a.OrderID); ok {
+			ids = append(ids, id)
+		}
+	}
+	standing := make(map[string]order.Order, len(ids))
+	err := tx.Ask(ctx, database.Ask("read states", database.NewValues(database.Col("id", "uuid", ids)),
+		`SELECT o.id, o.status, o.version FROM orders o WHERE o.id IN (SELECT v.id FROM v)`, func(row database.Row) error {
+			var o order.Order
+			err := row.Scan(&o.ID, &o.Status, &o.Version)
+			standing[o.ID] = o
+			return err
+		}))
+	return standing, err
 }
 
 // truthTx is the event that announced the order's last move, or its creation, as it must have been.

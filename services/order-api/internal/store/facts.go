@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
@@ -31,16 +32,19 @@ type entryKey struct{ order, key string }
 
 // applyToOrdersTx locks every order that the facts are about and makes the moves that follow.
 func (s *Store) applyToOrdersTx(ctx context.Context, tx *database.Tx, facts []order.Fact, applied *order.Applied) error {
-	var ids []string
+	var noted, moving []string
 	for _, f := range facts {
-		if f.AboutOrder() {
-			ids = append(ids, f.Entry.OrderID)
+		switch {
+		case f.Kind == order.Noted:
+			noted = append(noted, f.Entry.OrderID)
+		case f.AboutOrder():
+			moving = append(moving, f.Entry.OrderID)
 		}
 	}
-	if len(ids) == 0 {
+	if len(noted)+len(moving) == 0 {
 		return nil
 	}
-	w, err := s.lockTx(ctx, tx, ids)
+	w, err := s.lockForTx(ctx, tx, noted, moving)
 	if err != nil {
 		return err
 	}
@@ -70,6 +74,40 @@ func (s *Store) applyToOrdersTx(ctx context.Context, tx *database.Tx, facts []or
 		}
 	}
 	return nil
+}
+
+// lockForTx locks orders, all in one order by id, and reads those that may move. Of the others only their being there
+// matters: what is noted of them needs the lock, for the timeline's order, and nothing else.
+func (s *Store) lockForTx(ctx context.Context, tx *database.Tx, noted, moving []string) (*work, error) {
+	if len(noted) == 0 {
+		return s.lockTx(ctx, tx, moving)
+	}
+	var ids, there []string
+	for _, id := range slices.Concat(noted, moving) {
+		if id, ok := canonical(id); ok {
+			ids = append(ids, id)
+		}
+	}
+	err := tx.Ask(ctx, database.Ask("lock orders", database.NewValues(database.Col("id", "uuid", ids)),
+		`SELECT o.id FROM orders o WHERE o.id IN (SELECT v.id FROM v) ORDER BY o.id`+tx.Dialect.ForUpdate(), func(row database.Row) error {
+			var id string
+			err := row.Scan(&id)
+			there = append(there, id)
+			return err
+		}))
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.readTx(ctx, tx, moving, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range there {
+		if w.orders[id] == nil {
+			w.orders[id] = &locked{Order: order.Order{ID: id}}
+		}
+	}
+	return w, nil
 }
 
 // apply makes the moves that f implies and o has not made: goods that arrived were shipped before. An order that has

@@ -34,9 +34,10 @@ func (r catalogueRow) item() order.CatalogueItem {
 	}
 }
 
-// catalogue is what every look at items selects.
-const catalogue = `SELECT i.*, COALESCE(a.remaining, 0) AS available
-	FROM items i LEFT JOIN allotments a ON a.sku_id = i.sku_id `
+// catalogue is what every look at items selects. What remains is looked up item by item: a page that joined the two would
+// walk all allotments before its first item.
+const catalogue = `SELECT i.*, COALESCE((SELECT a.remaining FROM allotments a WHERE a.sku_id = i.sku_id), 0) AS available
+	FROM items i `
 
 // Item is one item, retired or not, with what can be sold of it; *order.Error NotFound for a sku that was never listed.
 func (s *Store) Item(ctx context.Context, sku string) (order.CatalogueItem, error) {

@@ -2,21 +2,25 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
 )
 
-// querier reads with Values, in a transaction or outside.
-type querier interface {
-	QueryValues(ctx context.Context, v database.Values, query string, args ...any) (*sql.Rows, error)
+// asker asks the database, in a transaction or outside.
+type asker interface {
+	Ask(ctx context.Context, questions ...database.Question) error
 }
 
 // LookupKeys answers drafts whose Idempotency-Key is bound already; nil for the others.
 func (s *Store) LookupKeys(ctx context.Context, drafts []order.Draft) ([]*order.Verdict, error) {
-	known, err := s.known(ctx, s.db, drafts)
+	var bound []orderRow
+	err := s.db.Ask(ctx, rowsOfKeys(s.db.Dialect, drafts, &bound))
+	var known map[order.Claim]order.Known
+	if err == nil {
+		known, err = knownOf(ctx, s.db, bound)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look up %d keys: %w", len(drafts), err)
 	}
@@ -37,8 +41,8 @@ func (s *Store) LookupKeys(ctx context.Context, drafts []order.Draft) ([]*order.
 func (s *Store) Settle(ctx context.Context, drafts []order.Draft) (settled []*order.Verdict, err error) {
 	err = s.db.Tx(ctx, func(tx *database.Tx) error {
 		settled = make([]*order.Verdict, len(drafts))
-		if _, err := shelvesTx(ctx, tx, skusOf(drafts)); err != nil {
-			return fmt.Errorf("lock allotments: %w", err)
+		if err := tx.Ask(ctx, lockShelves(tx.Dialect, newState(), skusOf(drafts))); err != nil {
+			return err
 		}
 		ids := make([]string, len(drafts))
 		for i, d := range drafts {
@@ -65,8 +69,11 @@ func (s *Store) Settle(ctx context.Context, drafts []order.Draft) (settled []*or
 	return settled, nil
 }
 
-// known finds the orders that the drafts' keys are bound to, hidden ones too. It asks nothing when no draft has a key.
-func (s *Store) known(ctx context.Context, q querier, drafts []order.Draft) (map[order.Claim]order.Known, error) {
+// rowsOfKeys finds the orders that the drafts' keys are bound to, hidden ones too. It asks nothing when no draft has a key.
+//
+// The index of keys has a collation of its own, so that no plan takes the one of a customer's orders instead, which grows
+// with each order of his.
+func rowsOfKeys(d database.Dialect, drafts []order.Draft, into *[]orderRow) database.Question {
 	var users, keys []string
 	asked := make(map[order.Claim]bool, len(drafts))
 	for _, d := range drafts {
@@ -75,17 +82,18 @@ func (s *Store) known(ctx context.Context, q querier, drafts []order.Draft) (map
 			users, keys = append(users, d.UserID), append(keys, d.Key)
 		}
 	}
-	if len(keys) == 0 {
-		return nil, nil
-	}
 	claims := database.NewValues(database.Col("user_id", "text", users), database.Col("idem_key", "text", keys))
-	found, err := q.QueryValues(ctx, claims,
-		`SELECT o.* FROM v JOIN orders o ON o.user_id = v.user_id AND o.idem_key = v.idem_key`)
-	rows, err := scanned[orderRow](s, found, err)
-	if err != nil {
-		return nil, err
+	query := `SELECT ` + orderColumns + ` FROM v CROSS JOIN LATERAL (SELECT * FROM orders o
+		WHERE o.user_id COLLATE "C" = v.user_id AND o.idem_key COLLATE "C" = v.idem_key OFFSET 0) o`
+	if d == database.SQLite {
+		query = `SELECT ` + orderColumns + ` FROM v JOIN orders o ON o.user_id = v.user_id AND o.idem_key = v.idem_key`
 	}
-	if err := s.fillItems(ctx, q, rows); err != nil {
+	return database.Ask("look up keys", claims, query, rowsInto(into))
+}
+
+// knownOf are the orders of rows as their keys know them.
+func knownOf(ctx context.Context, q asker, rows []orderRow) (map[order.Claim]order.Known, error) {
+	if err := fillItems(ctx, q, rows); err != nil {
 		return nil, err
 	}
 	known := make(map[order.Claim]order.Known, len(rows))
@@ -100,23 +108,26 @@ func (s *Store) known(ctx context.Context, q querier, drafts []order.Draft) (map
 }
 
 // ordersOf reads orders and their items by id. lock is "" or locks the rows, in the order of ids.
-func (s *Store) ordersOf(ctx context.Context, q querier, ids []string, lock string) (map[string]orderRow, error) {
+func (s *Store) ordersOf(ctx context.Context, q asker, ids []string, lock string) (map[string]orderRow, error) {
 	valid := make([]string, 0, len(ids))
 	for _, id := range ids {
 		if id, ok := canonical(id); ok {
 			valid = append(valid, id)
 		}
 	}
-	if len(valid) == 0 {
-		return nil, nil
-	}
-	found, err := q.QueryValues(ctx, database.NewValues(database.Col("id", "uuid", valid)),
-		`SELECT o.*, `+s.db.Dialect.NowMS()+` AS now_ms FROM orders o WHERE o.id IN (SELECT v.id FROM v) ORDER BY o.id`+lock)
-	rows, err := scanned[orderRow](s, found, err)
+	var rows []orderRow
+	err := q.Ask(ctx, database.Ask("read orders", database.NewValues(database.Col("id", "uuid", valid)),
+		`SELECT `+orderColumns+`, `+s.db.Dialect.NowMS()+` FROM orders o WHERE o.id IN (SELECT v.id FROM v) ORDER BY o.id`+lock,
+		func(row database.Row) error {
+			var r orderRow
+			err := row.Scan(append(r.columns(), &r.NowMS)...)
+			rows = append(rows, r)
+			return err
+		}))
 	if err != nil {
-		return nil, fmt.Errorf("read %d orders: %w", len(valid), err)
+		return nil, fmt.Errorf("%d of them: %w", len(valid), err)
 	}
-	if err := s.fillItems(ctx, q, rows); err != nil {
+	if err := fillItems(ctx, q, rows); err != nil {
 		return nil, err
 	}
 	byID := make(map[string]orderRow, len(rows))
@@ -127,23 +138,21 @@ func (s *Store) ordersOf(ctx context.Context, q querier, ids []string, lock stri
 }
 
 // fillItems reads the items of all rows at once.
-func (s *Store) fillItems(ctx context.Context, q querier, rows []orderRow) error {
-	if len(rows) == 0 {
-		return nil
-	}
+func fillItems(ctx context.Context, q asker, rows []orderRow) error {
 	ids, at := make([]string, len(rows)), make(map[string]int, len(rows))
 	for i, row := range rows {
 		ids[i], at[row.ID] = row.ID, i
 	}
-	found, err := q.QueryValues(ctx, database.NewValues(database.Col("id", "uuid", ids)),
-		`SELECT i.* FROM v JOIN order_items i ON i.order_id = v.id ORDER BY i.order_id, i.sku_id`)
-	items, err := scanned[itemRow](s, found, err)
-	if err != nil {
-		return fmt.Errorf("read the items of %d orders: %w", len(rows), err)
-	}
-	for _, i := range items {
-		row := &rows[at[i.OrderID]]
-		row.Items = append(row.Items, i)
-	}
-	return nil
+	return q.Ask(ctx, database.Ask("read items of orders", database.NewValues(database.Col("id", "uuid", ids)),
+		`SELECT i.order_id, i.sku_id, i.quantity, i.unit_price_cents
+		FROM v JOIN order_items i ON i.order_id = v.id ORDER BY i.order_id, i.sku_id`, func(row database.Row) error {
+			var i itemRow
+			err := row.Scan(&i.OrderID, &i.SkuID, &i.Quantity, &i.UnitPriceCents)
+			if err != nil {
+				return err
+			}
+			of := &rows[at[i.OrderID]]
+			of.Items = append(of.Items, i)
+			return nil
+		}))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"gorm.io/gorm"
 
+	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
 )
 
@@ -39,10 +40,33 @@ type orderRow struct {
 	DeletedAt   gorm.DeletedAt `gorm:"column:deleted_at"`
 	Items       []itemRow      `gorm:"foreignKey:OrderID;references:ID"`
 
-	NowMS int64 `gorm:"column:now_ms;->"` // the database's clock, where a query asks for it
+	NowMS int64 `gorm:"-"` // the database's clock, where a query asks for it
 }
 
 func (orderRow) TableName() string { return "orders" }
+
+// orderColumns are what columns scans. Whether an order is hidden is the business of lists alone, which GORM reads.
+const orderColumns = `o.id, o.user_id, o.status, o.payment, o.payment_ref, o.held_ref, o.total_cents, o.currency, o.reference,
+	o.metadata, o.version, o.created_at, o.updated_at, o.expires_at, o.due_at, o.reason, o.placed_by, o.idem_key,
+	o.fingerprint, o.live`
+
+func (r *orderRow) columns() []any {
+	return []any{
+		&r.ID, &r.UserID, &r.Status, &r.Payment, &r.PaymentRef, &r.HeldRef, &r.TotalCents, &r.Currency, &r.Reference,
+		&r.Metadata, &r.Version, &r.CreatedAt, &r.UpdatedAt, &r.ExpiresAt, &r.DueAt, &r.Reason, &r.PlacedBy, &r.IdemKey,
+		&r.Fingerprint, &r.Live,
+	}
+}
+
+// rowsInto scans orderColumns.
+func rowsInto(rows *[]orderRow) func(database.Row) error {
+	return func(row database.Row) error {
+		var r orderRow
+		err := row.Scan(r.columns()...)
+		*rows = append(*rows, r)
+		return err
+	}
+}
 
 // errStatusWritten says that GORM was about to write a status, which moves.go alone may do.
 var errStatusWritten = errors.New("an order's status is written by a move, never by GORM")

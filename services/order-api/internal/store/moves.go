@@ -104,7 +104,12 @@ type work struct {
 
 // lockTx locks orders by id, always in that order. Those that do not exist are missing in the answer.
 func (s *Store) lockTx(ctx context.Context, tx *database.Tx, ids []string) (*work, error) {
-	rows, err := s.ordersOf(ctx, tx, ids, tx.Dialect.ForUpdate())
+	return s.readTx(ctx, tx, ids, tx.Dialect.ForUpdate())
+}
+
+// readTx is lockTx with a lock to choose: none, where this transaction holds the rows already.
+func (s *Store) readTx(ctx context.Context, tx *database.Tx, ids []string, lock string) (*work, error) {
+	rows, err := s.ordersOf(ctx, tx, ids, lock)
 	if err != nil {
 		return nil, err
 	}

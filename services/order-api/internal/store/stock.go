@@ -184,3 +184,11 @@ func scanText(rows *sql.Rows) (text string, err error) {
 	err = rows.Scan(&text)
 	return text, err
 }
+
+// lockOf locks the rows of one table of a join.
+func lockOf(tx *database.Tx, table string) string {
+	if lock := tx.Dialect.ForUpdate(); lock != "" {
+		return lock + " OF " + table
+	}
+	return ""
+}

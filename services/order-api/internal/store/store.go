@@ -9,6 +9,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"time"
 
 	"github.com/glebarez/sqlite"
 	"gorm.io/driver/postgres"
@@ -26,8 +27,9 @@ var Migrations = database.Migrations{Owner: "order_api", Files: database.Folder(
 
 // Store is order-api's database. GORM reads and hides on the pool that the bulk statements write on.
 type Store struct {
-	db   *database.DB
-	gorm *gorm.DB
+	db    *database.DB
+	gorm  *gorm.DB
+	delay time.Duration // see DelayAccepts
 }
 
 // Open gives the store on db, whose tables Migrations made.

@@ -12,15 +12,15 @@ import (
 	pointsv1 "github.com/floodgate-dev/floodgate/proto/floodgate/points/v1"
 )
 
-// announceTx puts one event into the outbox for each new entry; an order's award stands before what takes it back.
-func announceTx(ctx context.Context, tx *database.Tx, awarded, taken []entry) error {
+// announce puts one event into the outbox for each new entry; an order's award stands before what takes it back.
+func announce(ctx context.Context, d database.Dialect, awarded, taken []entry) (database.Statement, error) {
 	events := make([]outbox.Event, 0, len(awarded)+len(taken))
 	for _, e := range awarded {
 		ev, err := news("points-awarded/"+e.order, e.order, &pointsv1.PointsAwarded{
 			OrderId: e.order, UserId: e.user, Points: int64(e.points), AtUnixMs: e.atMS,
 		})
 		if err != nil {
-			return err
+			return database.Statement{}, err
 		}
 		events = append(events, ev)
 	}
@@ -29,11 +29,11 @@ func announceTx(ctx context.Context, tx *database.Tx, awarded, taken []entry) er
 			OrderId: e.order, UserId: e.user, Points: -int64(e.points), AtUnixMs: e.atMS,
 		})
 		if err != nil {
-			return err
+			return database.Statement{}, err
 		}
 		events = append(events, ev)
 	}
-	return outbox.AppendTx(ctx, tx, events...)
+	return outbox.Append(ctx, d, events...)
 }
 
 func news(id, order string, m proto.Message) (outbox.Event, error) {

@@ -51,11 +51,12 @@ func ApplyTx(ctx context.Context, tx *database.Tx, facts []Fact) ([]bool, error)
 	if err != nil {
 		return nil, fmt.Errorf("take points back: %w", err)
 	}
-	if err := moveBalancesTx(ctx, tx, slices.Concat(awarded, taken)); err != nil {
-		return nil, fmt.Errorf("move balances: %w", err)
-	}
-	if err := announceTx(ctx, tx, awarded, taken); err != nil {
+	events, err := announce(ctx, tx.Dialect, awarded, taken)
+	if err != nil {
 		return nil, fmt.Errorf("announce points: %w", err)
+	}
+	if err := tx.ExecAll(ctx, moveBalances(slices.Concat(awarded, taken)), events); err != nil {
+		return nil, err
 	}
 	changed := make([]bool, len(facts))
 	for _, e := range awarded {
@@ -118,25 +119,21 @@ func scan(r *sql.Rows) (e entry, err error) {
 	return e, err
 }
 
-func moveBalancesTx(ctx context.Context, tx *database.Tx, entries []entry) error {
+func moveBalances(entries []entry) database.Statement {
 	sums := map[string]int64{}
 	for _, e := range entries {
 		sums[e.user] += int64(e.points)
 	}
 	maps.DeleteFunc(sums, func(_ string, sum int64) bool { return sum == 0 })
-	if len(sums) == 0 {
-		return nil
-	}
 	users := slices.Sorted(maps.Keys(sums))
 	moves := make([]int64, len(users))
 	for i, user := range users {
 		moves[i] = sums[user]
 	}
 	v := database.NewValues(database.Col("user_id", "text", users), database.Col("points", "bigint", moves))
-	_, err := tx.ExecValues(ctx, v, `INSERT INTO balances (user_id, points)
+	return database.Write("move balances", v, `INSERT INTO balances (user_id, points)
 		SELECT v.user_id, v.points FROM v WHERE true ORDER BY v.user_id
 		ON CONFLICT (user_id) DO UPDATE SET points = balances.points + excluded.points`)
-	return err
 }
 
 // Balance is how many points user has.

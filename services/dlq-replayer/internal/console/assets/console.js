@@ -7,15 +7,37 @@ const pause = document.getElementById('pause');
 // Where the reader was keeps the focus: the same link or button in the new part.
 function swap(html) {
   const focused = live.contains(document.activeElement) ? document.activeElement : null;
-  const mark = focused && (focused.getAttribute('href') || focused.id);
+  const mark = focused && (focused.getAttribute('href') || focused.id || focused.value);
+  const chosen = new Set([...live.querySelectorAll('[name=id]:checked')].map((box) => box.value));
+  const why = live.querySelector('#why')?.value;
   const scrolls = [...live.querySelectorAll('.scroll')].map((box) => box.scrollLeft);
   live.innerHTML = html;
   live.querySelectorAll('.scroll').forEach((box, i) => { box.scrollLeft = scrolls[i] || 0; });
+  live.querySelectorAll('[name=id]').forEach((box) => { box.checked = chosen.has(box.value); });
+  if (why) live.querySelector('#why').value = why;
   if (mark) {
-    [...live.querySelectorAll('a, button')].find((e) => e.getAttribute('href') === mark || e.id === mark)?.focus({ preventScroll: true });
+    [...live.querySelectorAll('a, button, input')].find((e) => e.getAttribute('href') === mark || e.id === mark || e.value === mark)?.focus({ preventScroll: true });
   }
+  count();
   sample();
 }
+
+// The letters that somebody chose: how many, and all of the page at once.
+function count() {
+  const all = document.getElementById('all');
+  if (!all) return;
+  const boxes = [...document.querySelectorAll('#chosen [name=id]')];
+  const chosen = boxes.filter((box) => box.checked).length;
+  all.hidden = false;
+  all.checked = chosen === boxes.length;
+  all.indeterminate = chosen > 0 && chosen < boxes.length;
+  document.getElementById('number').textContent = `(${chosen})`;
+}
+live?.addEventListener('change', (event) => {
+  if (event.target.id === 'all') document.querySelectorAll('#chosen [name=id]').forEach((box) => { box.checked = event.target.checked; });
+  count();
+});
+count();
 
 // The chart of a job: letters answered for in each second, of the last two minutes.
 const samples = [];

@@ -1,0 +1,72 @@
+package accept
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/floodgate-dev/floodgate/pkg/outbox"
+	"github.com/floodgate-dev/floodgate/pkg/tracing"
+)
+
+// trace begins a span of what is done for a batch that holds orders whose traces are recorded: below the first of them, linked to all.
+// Their events are written with the traces they belong to. A batch that holds none is left alone.
+func (c *Committer) trace(ctx context.Context, name string, slots []*slot) (context.Context, trace.Span) {
+	if c.cfg.Tracer == nil {
+		return ctx, nil
+	}
+	var links []trace.Link
+	var traces outbox.Traces
+	for _, s := range slots {
+		if s.trace == nil {
+			continue
+		}
+		if traces == nil {
+			traces = outbox.Traces{}
+		}
+		traces[s.draft.ID] = *s.trace
+		links = append(links, trace.Link{SpanContext: *s.trace})
+	}
+	if links == nil {
+		return ctx, nil
+	}
+	ctx, span := c.cfg.Tracer.Tracer("github.com/floodgate-dev/floodgate/services/order-api/accept").Start(
+		trace.ContextWithSpanContext(ctx, links[0].SpanContext), name, trace.WithLinks(links...),
+		trace.WithAttributes(attribute.Int("floodgate.batch.size", len(slots))))
+	batch := span.SpanContext()
+	for _, s := range slots {
+		s.batch = &batch
+	}
+	return outbox.WithTraces(ctx, traces), span
+}
+
+func finish(span trace.Span, err error) {
+	if span == nil {
+		return
+	}
+	if err != nil {
+		span.RecordError(err)
+		span.SetStatus(codes.Error, "the batch was not accepted")
+	}
+	span.End()
+}
+
+// tell says of the order's request how long it waited for a committer, for the gate, and for the transaction of its batch.
+func (s *slot) tell(ctx context.Context) {
+	if s.picked.IsZero() { // it was never taken
+		return
+	}
+	tracing.Told(ctx, "queue", s.queued, s.picked, nil)
+	if s.passed.IsZero() { // refused before it, and looked up
+		tracing.Told(ctx, "lookup", s.picked, time.Now(), nil)
+		return
+	}
+	tracing.Told(ctx, "gate", s.picked, s.passed, nil)
+	if s.ticket.Refused() {
+		return
+	}
+	tracing.Told(ctx, "commit", s.passed, time.Now(), s.batch)
+}
