@@ -24,7 +24,7 @@ run: ## start the whole suite in one process and show an order's life; needs Go 
 	@exec bin/floodgate
 
 .PHONY: test
-test: $(GOTESTSUM) ## run every test on real servers, with the race detector
+test: $(GOTESTSUM) $(AMTOOL) ## run every test on real servers, with the race detector
 	@$(scripts)/test.sh $(GOTESTSUM)
 
 .PHONY: servers
@@ -39,6 +39,16 @@ servers-down: ## stop them; their data stays
 build: ## build every service into bin/
 	@mkdir -p bin
 	@go build $(stamp) -o bin/ $(patsubst %,./%,$(wildcard services/*/cmd/*))
+
+.PHONY: images
+images: $(CYCLONEDX_GOMOD) ## build an image of each service with docker, podman or buildah (REGISTRY=registry.example/shop PUSH=1)
+	@deploy/docker/images.sh "$(version)" "$(CYCLONEDX_GOMOD)"
+
+.PHONY: images-check
+images-check: servers ## build the images, look into them, and run the suite from them on real servers; needs podman or docker
+	@$(MAKE) images REGISTRY=localhost/floodgate-check
+	@go vet -tags images ./test/images
+	@go test -tags images -count=1 -v -timeout=20m ./test/images
 
 .PHONY: up
 up: servers build ## start the services as processes, what is missing only (REPLICAS="order-api=2 points=2")
@@ -72,15 +82,36 @@ poison: ## put records into the running suite that its services give up, and say
 bench: servers ## measure against the ceiling of this machine, write docs/BENCHMARKS.md (BENCH=quick for a short one)
 	@$(scripts)/bench.sh
 
+.PHONY: profile
+profile: servers ## say what one order costs and where its time goes (PROFILE=gate/skus/lines, such as lua/10000/1, or journey for all that follows)
+	@$(scripts)/bench.sh profile
+
+.PHONY: queries
+queries: ## run the hot paths on full tables and write docs/queries.md: each statement, its plan and its cost
+	@QUERIES=write go test -p 1 -count=1 -run '^TestPlansOf(AFull|Many)' ./pkg/outbox ./pkg/kafka $(patsubst %/plans_test.go,./%,$(wildcard services/*/internal/store/plans_test.go))
+
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) ## look for what the compiler does not see
 	@PATH="$(tools_path):$$PATH" $(scripts)/lint.sh
 
 .PHONY: generate
-generate: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GOLANGCI_LINT) ## write generated code anew, tidy the modules, format all code
+generate: $(BUF) $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GOLANGCI_LINT) $(HELM) ## write generated code anew, tidy the modules, format all code
 	@cd proto && PATH="$(tools_path):$$PATH" buf generate
+	@helm/files.sh $(dir $(HELM))
 	@for dir in $(in_order); do (cd "$$dir" && GOWORK=off go mod tidy); done
 	@$(GOLANGCI_LINT) fmt $(modules)
+
+.PHONY: helm-check
+helm-check: $(HELM) ## lint the chart, try its values and hold its objects against three versions of Kubernetes
+	@helm/check.sh $(dir $(HELM))
+
+.PHONY: helm-path
+helm-path:
+	@echo $(HELM)
+
+.PHONY: helm-e2e
+helm-e2e: $(HELM) ## install, upgrade, try, roll back and uninstall on the cluster of KUBECONFIG (VALUES=values.yaml)
+	@helm/e2e.sh $(HELM)
 
 .PHONY: clean
 clean: down ## stop everything and wipe what was built and stored

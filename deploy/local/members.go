@@ -68,8 +68,11 @@ func (s suite) doors() []door {
 	return all
 }
 
+// orderAPI is the member that opens last.
+func (s suite) orderAPI() member { return s.members[len(s.members)-1] }
+
 // public is order-api's door.
-func (s suite) public() string { return "http://" + s.members[len(s.members)-1].listens.Addr() }
+func (s suite) public() string { return "http://" + s.orderAPI().listens.Addr() }
 
 // addresses are what the outside may know.
 func (s suite) addresses(st *state, pid int, kafka, redis string) Addresses {

@@ -133,6 +133,7 @@ func (t *tutorial) doors() {
 		t.say("  %-10s %-24s health http://%s/readyz?verbose", m.name, m.scheme+m.listens.Addr(), m.listens.OpsAddr())
 	}
 	t.say("  %-10s %s/openapi.yaml", "the API", t.suite.public())
+	t.say("  %-10s http://%s/", "the sale", t.suite.orderAPI().listens.OpsAddr())
 	t.say("  %-10s %s", "the log", t.state.path("log"))
 }
 

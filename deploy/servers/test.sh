@@ -31,6 +31,7 @@ if [ "${1:-}" = run ]; then run; exit; fi
 # The race detector links with C.
 command -v "${CC:-gcc}" >/dev/null || apt_install gcc libc6-dev
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || apt_install chromium
+command -v promtool >/dev/null || apt_install prometheus
 axe
 "$root/deploy/servers/servers.sh" up
 servers_env

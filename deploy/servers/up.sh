@@ -78,11 +78,11 @@ start() {
   printf '%s %s\n' "$port" "$ops" >"$here/$name.ports"
 }
 
-# ready NAME: its operations door says so.
+# ready NAME: its operations door says so, in two seconds: a frozen process would keep us for ever.
 ready() {
   local ops status
   read -r _ ops <"$here/$1.ports"
-  status=$( (exec 3<>"/dev/tcp/127.0.0.1/$ops" && printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3 && head -n 1 <&3) 2>/dev/null || true)
+  status=$( (exec 3<>"/dev/tcp/127.0.0.1/$ops" && printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3 && timeout 2 head -n 1 <&3) 2>/dev/null || true)
   [[ $status == *" 200 "* ]]
 }
 
