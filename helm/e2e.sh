@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# e2e.sh HELM: installs the chart on the cluster that KUBECONFIG names, upgrades it, tries it with an order, rolls it back and
+# uninstalls it. VALUES names a values file that says where its Postgres, Kafka and Redis are.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/../deploy/servers/shell.sh"
+cd "$root"
+helm=$1 chart=helm/floodgate
+namespace=${NAMESPACE:-floodgate-e2e} release=${RELEASE:-floodgate} patience=${PATIENCE:-10m}
+
+[ -n "${KUBECONFIG:-}" ] || die "KUBECONFIG is not set: name a cluster's configuration file, and in VALUES a values file (the least is in $chart/ci/minimal.yaml)"
+[ -r "$KUBECONFIG" ] || die "KUBECONFIG is $KUBECONFIG, which cannot be read"
+[ -n "${VALUES:-}" ] || die "VALUES is not set: name a values file that says where the cluster's Postgres, Kafka and Redis are (the least is in $chart/ci/minimal.yaml)"
+[ -r "$VALUES" ] || die "VALUES is $VALUES, which cannot be read"
+
+release() { "$helm" "$1" "$release" "${@:2}" --namespace "$namespace"; }
+
+say "helm-e2e: install"
+release install "$chart" --create-namespace --values "$VALUES" --wait --timeout "$patience"
+trap 'release uninstall --wait --timeout "$patience" || true' EXIT
+release test --logs --timeout "$patience"
+say "helm-e2e: upgrade"
+release upgrade "$chart" --values "$VALUES" --set-string "defaults.podAnnotations.floodgate\.dev/upgraded=$(date +%s)" --wait --timeout "$patience"
+release test --logs --timeout "$patience"
+say "helm-e2e: roll back"
+release rollback 1 --wait --timeout "$patience"
+release test --logs --timeout "$patience"
+say "helm-e2e: uninstall"
+trap - EXIT
+release uninstall --wait --timeout "$patience"
+say "helm-e2e: installed, upgraded, rolled back, tried each time, and uninstalled"
