@@ -5,7 +5,9 @@ package browser_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +25,7 @@ import (
 
 	"github.com/floodgate-dev/floodgate/proto/event"
 	orderv1 "github.com/floodgate-dev/floodgate/proto/floodgate/order/v1"
+	"github.com/floodgate-dev/floodgate/test/poison"
 	"github.com/floodgate-dev/floodgate/test/suite"
 )
 
@@ -84,7 +87,7 @@ func open(t *testing.T, base string) reader {
 }
 
 // step is how long one step may take.
-const step = 30 * time.Second
+const step = time.Minute
 
 func (r reader) do(actions ...chromedp.Action[chromedp.Void]) {
 	r.Helper()
@@ -110,8 +113,12 @@ func (r reader) goTo(path string) { r.Helper(); r.do(chromedp.Navigate(r.base + 
 func (r reader) holds(expression string) {
 	r.Helper()
 	suite.WaitFor(r.T, step, func() error {
-		if yes, err := chromedp.Run(r.ctx, chromedp.Evaluate[bool](expression)); err != nil || !yes {
-			return fmt.Errorf("%s does not hold (%w); the page shows:\n%s", expression, err, r.shown())
+		yes, err := chromedp.Run(r.ctx, chromedp.Evaluate[bool](expression))
+		if err == nil && !yes {
+			err = errors.New("it is false")
+		}
+		if err != nil {
+			return fmt.Errorf("%s does not hold: %w; the page shows:\n%s", expression, err, r.shown())
 		}
 		return nil
 	})
@@ -130,7 +137,7 @@ func (r reader) sees(text string) {
 // press clicks the link or button that has the text.
 func (r reader) press(text string) {
 	r.Helper()
-	r.clicks(fmt.Sprintf(`[...document.querySelectorAll('a, button')].find(e => e.textContent.trim() === %q)`, text))
+	r.clicks(fmt.Sprintf(`[...document.querySelectorAll('a, button, summary')].find(e => e.textContent.trim() === %q)`, text))
 }
 
 // clicks clicks what a JavaScript expression finds. It is one step in the page: a live part may be replaced at any time.
@@ -278,6 +285,51 @@ func TestAnOperatorsWay(t *testing.T) {
 	if shown := r.shown(); strings.Contains(shown, "closed for the night") {
 		t.Errorf("the cause is still there: %s", shown)
 	}
+	// Two of the letters that are left are chosen by hand, and only those are replayed.
+	r.goTo("/letters?state=dead&kind=failed")
+	r.holds(`document.querySelectorAll("[name=id]").length === 30`)
+	r.clicks(`document.getElementById("all")`)
+	r.sees("(30)")
+	r.clicks(`document.getElementById("all")`)
+	r.clicks(`document.querySelectorAll("[name=id]")[3]`)
+	r.clicks(`document.querySelectorAll("[name=id]")[7]`)
+	r.sees("(2)")
+	r.picture("letters-chosen")
+	r.press("Rehearse or replay")
+	r.sees("A rehearsal first")
+	r.do(chromedp.SendKeys(chromedp.CSS("#reason"), "these two only"))
+	r.press("Rehearse")
+	r.sees("would be applied\n2")
+	r.press("Run it")
+	r.holds("document.getElementById('act-cancel') === null")
+	r.sees("applied\n2")
+	r.goTo("/letters?state=dead&kind=failed")
+	r.holds(`document.querySelectorAll("[name=id]").length === 28`)
+	r.clicks(`document.querySelectorAll("[name=id]")[0]`)
+	r.do(chromedp.SendKeys(chromedp.CSS("#why"), "nobody needs it"))
+	r.press("Discard")
+	r.holds(`document.querySelectorAll("[name=id]").length === 27`)
+	// What is left is mended by one patch, rehearsed, taken elsewhere, and brought back.
+	r.press("Replay what of this is dead")
+	r.sees("A rehearsal first")
+	r.do(chromedp.SendKeys(chromedp.CSS("#reason"), "the user was wrong"))
+	r.press("Mend all of them first by a JSON Patch")
+	r.do(chromedp.SendKeys(chromedp.CSS("#patch"), `[{"op":"replace","path":"/order/userId","value":"u-mended"}]`))
+	r.picture("job-form-patch")
+	r.press("Mend, then rehearse")
+	r.sees("mended\n27")
+	r.picture("patched")
+	r.do(chromedp.SendKeys(chromedp.CSS("#reason"), "is the patch right?"))
+	r.press("Rehearse")
+	r.sees("would be applied\n27")
+	r.goTo("/letters?state=dead&kind=failed")
+	r.press("Take letters elsewhere, or bring some")
+	r.picture("letters-elsewhere")
+	r.do(chromedp.SendKeys(chromedp.CSS("#why-import"), "brought back"), chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{exported(t, s, "failed")}))
+	r.press("Import")
+	r.sees("letters\n27")
+	r.sees("new deaths\n0")
+	r.picture("imported")
 	r.goTo("/letters?kind=undecodable")
 	r.clicks(`document.querySelector("#live tbody a")`)
 	r.sees("Its bytes")
@@ -296,6 +348,18 @@ func TestAnOperatorsWay(t *testing.T) {
 	r.sees("Token with the role viewer or operator")
 }
 
+// exported is a file with the dead letters of a kind of error.
+func exported(t *testing.T, s *suite.Suite, kind string) string {
+	t.Helper()
+	operator := suite.Client{Base: "http://" + s.Part("dlq-replayer", 0).Addr, Token: suite.Token(t, "ann", "operator")}
+	lines := operator.Must(t, http.StatusOK, http.MethodGet, "/letters/export?state=dead&kind="+kind, nil).Body
+	path := filepath.Join(t.TempDir(), "letters.ndjson")
+	if err := os.WriteFile(path, lines, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // What happens is shown without a click, and stands still while the reader asks for that.
 func TestThePageFollowsAndStandsStill(t *testing.T) {
 	t.Parallel()
@@ -309,4 +373,75 @@ func TestThePageFollowsAndStandsStill(t *testing.T) {
 	r.press("Stand still")
 	r.sees("Follow again")
 	r.holds(`document.querySelectorAll('form[method=post]:not([action="/logout"])').length === 0`) // a viewer changes nothing
+}
+
+// TestTheDrill is docs/dead-letters.md in the console: what `make poison` sends is seen, a rehearsal says what would become of
+// it, what it died of is mended, a run empties the cause, and the order's timeline shows the effect.
+func TestTheDrill(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	e := suite.NewEmbedded(t, root)
+	e.Env = append(e.Env, "DEMO=off")
+	e.Start()
+	e.WaitAddresses()
+	report, err := poison.Put(t.Context(), root, []string{"FLOODGATE_AUTH_KEY=" + suite.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := suite.Token(t, "ann", "operator")
+	shop := suite.Client{Base: e.Base, Token: token}
+	timeline := func() string {
+		return string(shop.Must(t, http.StatusOK, http.MethodGet, "/orders/"+report.Accepted+"/timeline", nil).Body)
+	}
+	r := open(t, report.Replayer)
+	r.goTo("/")
+	r.types("#token", token)
+	r.holds(`document.querySelectorAll("#live tbody tr").length === 4`)
+	r.picture("drill-causes")
+
+	// The world is mended: the rehearsal sees it before anything runs.
+	rehearsed := func(why, says string) {
+		t.Helper()
+		r.press("Rehearse or replay")
+		r.sees("A rehearsal first")
+		r.do(chromedp.SendKeys(chromedp.CSS("#reason"), why))
+		r.press("Rehearse")
+		r.sees(says)
+	}
+	ran := func() {
+		t.Helper()
+		r.press("Run it")
+		r.sees("Run ")
+		r.holds("document.getElementById('act-cancel') === null")
+		r.sees("applied\n1")
+	}
+	unlisted, parcel := report.Letters[0].ID, report.Letters[3].ID
+	r.goTo("/letters/" + unlisted)
+	rehearsed("what would happen?", "would fail again\n1")
+	shop.Must(t, http.StatusAccepted, http.MethodPut, "/items/"+report.SKU, json.RawMessage(report.Listing()))
+	r.goTo("/letters/" + unlisted)
+	rehearsed("is listing it enough?", "would be applied\n1")
+	ran()
+	r.goTo("/")
+	r.holds(`document.querySelectorAll("#live tbody tr").length === 3`)
+
+	// The letter is mended.
+	if told := timeline(); strings.Contains(told, "Poison Parcels") {
+		t.Errorf("the timeline tells of the parcel before its letter is applied: %s", told)
+	}
+	r.goTo("/letters/" + parcel)
+	r.press("Mend its value")
+	r.holds(fmt.Sprintf(`(() => { const v = document.getElementById("value"), j = JSON.parse(v.value);
+		j.shipment.orderId = %q; v.value = JSON.stringify(j, null, 2); return true })()`, report.Accepted))
+	r.do(chromedp.SendKeys(chromedp.CSS("#why-edit"), "the id lost a character"))
+	r.press("Keep, then rehearse it")
+	r.sees("Mendings")
+	rehearsed("is the edit right?", "would be applied\n1")
+	ran()
+	if told := timeline(); !strings.Contains(told, "Poison Parcels") {
+		t.Errorf("the timeline does not tell of the parcel: %s", told)
+	}
+	r.goTo("/letters/" + parcel)
+	r.sees("the id lost a character")
+	r.picture("drill-mended")
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/floodgate-dev/floodgate/proto/event"
 	orderv1 "github.com/floodgate-dev/floodgate/proto/floodgate/order/v1"
+	stockv1 "github.com/floodgate-dev/floodgate/proto/floodgate/stock/v1"
 	"github.com/floodgate-dev/floodgate/test/suite"
 )
 
@@ -76,6 +77,29 @@ func contents(t *testing.T, db *sql.DB) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
+// everything is the contents of every service but the replayer.
+func everything(t *testing.T, s *suite.Suite) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, name := range []string{"order-api", "inventory", "points", "logistics"} {
+		all[name] = contents(t, s.Database(t, name))
+	}
+	return all
+}
+
+// passed waits until a service has applied n records.
+func passed(t *testing.T, s *suite.Suite, service string, n int) {
+	t.Helper()
+	suite.WaitFor(t, patience, func() error {
+		var applied int
+		err := s.Database(t, service).QueryRowContext(t.Context(), `SELECT coalesce(sum(applied), 0) FROM consumer_offsets`).Scan(&applied)
+		if err == nil && applied < n {
+			err = fmt.Errorf("%s has applied %d records, want %d", service, applied, n)
+		}
+		return err
+	})
+}
+
 // outcomes are what became of each letter of a job.
 func (r replayer) outcomes(id string) map[string]string {
 	r.Helper()
@@ -108,7 +132,7 @@ func TestARehearsalTellsWhatARunDoes(t *testing.T) {
 			dead(moved(t, odd, "", orderv1.OrderStatus_ORDER_STATUS_PAID), event.Points, event.OrderStatusChanges, 3*i+2)) // nobody's
 	}
 	s.Publish(event.OrderStatusChanges, before...)
-	suite.WaitFor(t, 30*time.Second, func() error {
+	suite.WaitFor(t, patience, func() error {
 		if n, _ := rewarded(t, s, "dan"); n != each {
 			return fmt.Errorf("%d orders gave points", n)
 		}
@@ -117,16 +141,21 @@ func TestARehearsalTellsWhatARunDoes(t *testing.T) {
 	s.Publish("dlq-orders-v1", letters...)
 	r.dead(event.Points, 3*each)
 
-	rows := contents(t, s.Database(t, "points"))
-	rehearsal := r.await(r.start("rehearse", event.Points, 500).ID, time.Minute, func(j job) bool { return !j.open() })
-	if now := contents(t, s.Database(t, "points")); now != rows {
-		t.Error("the rehearsal changed a row")
+	for _, name := range []string{"inventory", "points", "logistics"} {
+		passed(t, s, name, each) // they have heard of what is known, and have nothing to do any more
+	}
+	rows := everything(t, s)
+	rehearsal := r.await(r.start("rehearse", event.Points, 500).ID, func(j job) bool { return !j.open() })
+	for name, now := range everything(t, s) {
+		if now != rows[name] {
+			t.Errorf("the rehearsal changed a row of %s", name)
+		}
 	}
 	if c := rehearsal.Counts; c["applied"] != each || c["already-applied"] != each || c["failed-again"] != each {
 		t.Errorf("the rehearsal came to %v", c)
 	}
 	run := r.start("run", event.Points, 500)
-	r.await(run.ID, time.Minute, func(j job) bool {
+	r.await(run.ID, func(j job) bool {
 		if j.State == "paused" { // a third of them fails
 			r.Must(t, http.StatusOK, http.MethodPost, "/jobs/"+run.ID+"/resume", nil)
 		}
@@ -161,20 +190,17 @@ func TestAReplayWeeksLateUndoesNothing(t *testing.T) {
 	s.Publish("dlq-orders-v1",
 		dead(moved(t, refunded, "eve", orderv1.OrderStatus_ORDER_STATUS_PAID), event.Points, event.OrderStatusChanges, 1),
 		dead(message(t, cancelled, "created", created), event.Inventory, event.OrderCreated, 2))
-	suite.WaitFor(t, 30*time.Second, func() error { // that both were heard of is known before their letters are replayed
+	suite.WaitFor(t, patience, func() error { // that both were heard of is known before their letters are replayed
 		var n int
 		if err := s.Database(t, "inventory").QueryRowContext(t.Context(), `SELECT count(*) FROM bookings WHERE order_id = $1 AND state = 'released'`, cancelled).Scan(&n); err != nil || n != 1 {
 			return fmt.Errorf("inventory has not heard of the cancellation: %d, %w", n, err)
 		}
-		var passed int
-		if err := s.Database(t, "points").QueryRowContext(t.Context(), `SELECT coalesce(sum(applied), 0) FROM consumer_offsets`).Scan(&passed); err != nil || passed < 2 {
-			return fmt.Errorf("points has not heard of the refund: %d, %w", passed, err)
-		}
 		return nil
 	})
+	passed(t, s, "points", 2)
 	for _, group := range []string{event.Points, event.Inventory} {
 		r.dead(group, 1)
-		j := r.await(r.start("run", group, 50).ID, time.Minute, func(j job) bool { return !j.open() })
+		j := r.await(r.start("run", group, 50).ID, func(j job) bool { return !j.open() })
 		if j.State != "done" || j.Counts["applied"]+j.Counts["already-applied"] != 1 {
 			t.Errorf("%s: %s with %v", group, j.State, j.Counts)
 		}
@@ -188,6 +214,45 @@ func TestAReplayWeeksLateUndoesNothing(t *testing.T) {
 	}
 	if points != 0 || booked != 0 {
 		t.Errorf("eve has %d points and %d tea are booked, want none", points, booked)
+	}
+}
+
+// TestACancelledOrderStaysCancelled replays to order-api that a unit was booked, when the order was cancelled since.
+func TestACancelledOrderStaysCancelled(t *testing.T) {
+	t.Parallel()
+	s := suite.Start(t, suite.Config{})
+	s.Sell("tea", 10)
+	r, customer := replays(t, s), s.As(0, "eve")
+	id := customer.Must(t, http.StatusCreated, http.MethodPost, "/orders", map[string]any{"skuId": "tea", "quantity": 2, "payment": "deferred"}).Order(t).ID
+	status := func() string {
+		return customer.Must(t, http.StatusOK, http.MethodGet, "/orders/"+id, nil).Order(t).Status
+	}
+	suite.WaitFor(t, patience, func() error {
+		if now := status(); now != "confirmed" {
+			return fmt.Errorf("the order is %s", now)
+		}
+		return nil
+	})
+	customer.Must(t, http.StatusOK, http.MethodPost, "/orders/"+id+"/cancel", map[string]string{"reason": "too late"})
+	s.Balance() // all have heard of it
+
+	var letters []kafka.Message
+	for i, m := range s.Records(event.StockChanges) {
+		if string(m.Key) == id && headers(m)["ce_type"] == event.Type(&stockv1.StockBooked{}) {
+			letters = append(letters, dead(kafka.Message{Key: m.Key, Value: m.Value, Headers: m.Headers}, event.OrderAPI, event.StockChanges, i))
+		}
+	}
+	if len(letters) != 1 {
+		t.Fatalf("the order was booked %d times", len(letters))
+	}
+	s.Publish("dlq-orders-v1", letters...)
+	r.dead(event.OrderAPI, 1)
+	j := r.await(r.start("run", event.OrderAPI, 50).ID, func(j job) bool { return !j.open() })
+	if j.State != "done" || j.Counts["applied"]+j.Counts["already-applied"] != 1 {
+		t.Errorf("the replay is %s with %v", j.State, j.Counts)
+	}
+	if now, left := status(), available(t, s, "tea"); now != "cancelled" || left != 10 {
+		t.Errorf("the order is %s and %d tea are left, want cancelled and 10", now, left)
 	}
 }
 
@@ -230,7 +295,7 @@ func TestEveryOddLetterIsAnswered(t *testing.T) {
 	}
 	for _, group := range groups {
 		r.dead(group, len(shapes))
-		j := r.await(r.start("rehearse", group, 500).ID, time.Minute, func(j job) bool { return !j.open() })
+		j := r.await(r.start("rehearse", group, 500).ID, func(j job) bool { return !j.open() })
 		if answered := j.Counts["applied"] + j.Counts["already-applied"] + j.Counts["failed-again"]; answered != len(shapes) {
 			t.Errorf("%s answers for %d of %d letters: %v", group, answered, len(shapes), j.Counts)
 		}

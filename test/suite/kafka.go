@@ -98,11 +98,11 @@ func (k *Kafka) WaitReady() {
 	})
 }
 
-// dropTopics removes what the suite's prefix names: a shared broker should not remember every test.
-func dropTopics(tb testing.TB, st books.Stores) {
+// DropTopics removes what a prefix names: a shared broker should not remember every test.
+func DropTopics(tb testing.TB, brokers []string, prefix string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
-	admin := &kafka.Client{Addr: kafka.TCP(st.Brokers...)}
+	admin := &kafka.Client{Addr: kafka.TCP(brokers...)}
 	meta, err := admin.Metadata(ctx, &kafka.MetadataRequest{})
 	if err != nil {
 		tb.Logf("list the test's topics: %v", err)
@@ -110,7 +110,7 @@ func dropTopics(tb testing.TB, st books.Stores) {
 	}
 	var topics []string
 	for _, t := range meta.Topics {
-		if strings.HasPrefix(t.Name, st.Prefix) {
+		if strings.HasPrefix(t.Name, prefix) {
 			topics = append(topics, t.Name)
 		}
 	}

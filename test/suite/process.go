@@ -143,11 +143,17 @@ func (p *Process) Cont() {
 // Terminate is SIGTERM; it returns the exit status, or fails the test when the process does not end within ten seconds.
 func (p *Process) Terminate() int {
 	p.tb.Helper()
+	return p.TerminateWithin(10 * time.Second)
+}
+
+// TerminateWithin is Terminate for a program that takes its time to end.
+func (p *Process) TerminateWithin(limit time.Duration) int {
+	p.tb.Helper()
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
-	case <-time.After(10 * time.Second):
-		p.tb.Fatalf("%s did not end within 10 s of SIGTERM", p.Name)
+	case <-time.After(limit):
+		p.tb.Fatalf("%s did not end within %v of SIGTERM", p.Name, limit)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -194,5 +200,27 @@ func WaitFor(tb testing.TB, limit time.Duration, try func() error) {
 			tb.Fatalf("not within %v: %v", limit, err)
 		case <-tick.C:
 		}
+	}
+}
+
+// WaitMoving is WaitFor for work that takes as long as the machine is slow: it fails when try has told of the same place
+// for so long as patience, however far the end is.
+func WaitMoving(tb testing.TB, patience time.Duration, try func() (place string, err error)) {
+	tb.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	last, since := "", time.Now()
+	for {
+		place, err := try()
+		if err == nil {
+			return
+		}
+		if place != "" && place != last {
+			last, since = place, time.Now()
+		}
+		if time.Since(since) > patience {
+			tb.Fatalf("nothing moved for %v: %v", patience, err)
+		}
+		<-tick.C
 	}
 }

@@ -30,6 +30,7 @@ type Config struct {
 	Postgres *servertest.PostgresProcess // a server of the test's own; nil for the shared one
 	Kafka    *Kafka                      // a broker of the test's own; nil for the shared one
 	Cuttable bool                        // the services reach the database through Suite.Line
+	Command  func(*Part) []string        // how a part is started when its Env is known; nil for the binary that Main built
 }
 
 // Suite is the whole thing, running.
@@ -65,19 +66,27 @@ func Start(tb testing.TB, cfg Config) *Suite {
 		for k := range max(1, cfg.Replicas[name]) {
 			ports := freePorts(tb, 2)
 			s.parts[name] = append(s.parts[name], &Part{
-				Process: NewProcess(tb, fmt.Sprintf("%s-%d", name, k), Binary(tb, name), "serve"),
+				Process: NewProcess(tb, fmt.Sprintf("%s-%d", name, k)),
 				Service: name, Addr: "127.0.0.1:" + ports[0], Ops: "127.0.0.1:" + ports[1],
 			})
 		}
 	}
 	for _, p := range s.All() {
 		p.Env = append(s.environ(p), cfg.Env...)
+		p.argv = cfg.command(p)
 		p.Start()
 	}
 	for _, p := range s.All() {
 		p.WaitReady(60 * time.Second)
 	}
 	return s
+}
+
+func (c Config) command(p *Part) []string {
+	if c.Command != nil {
+		return c.Command(p)
+	}
+	return []string{Binary(p.tb, p.Service), "serve"}
 }
 
 func stores(tb testing.TB, cfg Config) books.Stores {
@@ -95,7 +104,7 @@ func stores(tb testing.TB, cfg Config) books.Stores {
 		return st
 	}
 	st.Brokers, st.Prefix = servertest.Kafka(tb)
-	tb.Cleanup(func() { dropTopics(tb, st) })
+	tb.Cleanup(func() { DropTopics(tb, st.Brokers, st.Prefix) })
 	return st
 }
 
@@ -170,7 +179,7 @@ var probe = &http.Client{Timeout: 2 * time.Second}
 func (p *Part) Restart() {
 	p.tb.Helper()
 	p.Start()
-	p.WaitReady(30 * time.Second)
+	p.WaitReady(60 * time.Second)
 }
 
 // Balance waits until the suite is quiet and fails the test if it is not within a minute, or if a book does not
