@@ -146,10 +146,46 @@ func (r reader) clicks(found string) {
 	r.holds(`(() => { const e = ` + found + `; if (e) e.click(); return !!e })()`)
 }
 
-// types writes into the field and sends its form.
-func (r reader) types(field, text string) {
+// fills writes into the field by the keyboard. The browser's own handles of elements end when a page arrives late, so the field
+// is looked up in the page, and what counts is what it holds afterwards.
+func (r reader) fills(field, text string) {
 	r.Helper()
-	r.do(chromedp.SendKeys(chromedp.CSS(field), text+"\r"))
+	wanted, err := json.Marshal(text)
+	if err != nil {
+		r.Fatal(err)
+	}
+	found := fmt.Sprintf("document.querySelector(%q)", field)
+	suite.WaitFor(r.T, step, func() error {
+		ready, err := chromedp.Run(r.ctx, chromedp.Evaluate[bool](`(() => { const e = `+found+`; if (e) { e.value = ""; e.focus() }; return !!e && document.activeElement === e })()`))
+		if err != nil || !ready {
+			return fmt.Errorf("%s cannot be written into (%w); the page shows:\n%s", field, err, r.shown())
+		}
+		if err := chromedp.Do(r.ctx, chromedp.KeyEvent(text)); err != nil {
+			return fmt.Errorf("write into %s: %w", field, err)
+		}
+		holds, err := chromedp.Run(r.ctx, chromedp.Evaluate[bool](found+"?.value === "+string(wanted)))
+		if err != nil || !holds {
+			return fmt.Errorf("%s does not hold what was written (%w); the page shows:\n%s", field, err, r.shown())
+		}
+		return nil
+	})
+}
+
+// brings chooses a file in the field.
+func (r reader) brings(field, file string) {
+	r.Helper()
+	suite.WaitFor(r.T, step, func() error {
+		ctx, cancel := context.WithTimeout(r.ctx, step/4)
+		defer cancel()
+		return chromedp.Do(ctx, chromedp.SetUploadFiles(chromedp.CSS(field), []string{file}))
+	})
+}
+
+// sends writes into the field and sends its form.
+func (r reader) sends(field, text string) {
+	r.Helper()
+	r.fills(field, text)
+	r.do(chromedp.KeyEvent("\r"))
 }
 
 // looks lets the browser look at pages in a scheme of colours, at a width.
@@ -246,9 +282,9 @@ func TestAnOperatorsWay(t *testing.T) {
 	r.goTo("/")
 	r.sees("Token with the role viewer or operator")
 	r.picture("login")
-	r.types("#token", "nonsense")
+	r.sends("#token", "nonsense")
 	r.sees("That token is not good here")
-	r.types("#token", suite.Token(t, "ann", "operator"))
+	r.sends("#token", suite.Token(t, "ann", "operator"))
 
 	r.sees("What letters died of")
 	r.sees("order <id>: the ledger is closed for the night")
@@ -265,13 +301,13 @@ func TestAnOperatorsWay(t *testing.T) {
 	r.sees("Replay what of this is dead")
 	r.press("Replay what of this is dead")
 	r.sees("A rehearsal first")
-	r.do(chromedp.SendKeys(chromedp.CSS("#reason"), "the ledger is open again"))
+	r.fills("#reason", "the ledger is open again")
 	r.picture("job-form")
 	r.press("Rehearse")
 	r.sees("Rehearsal")
 	r.sees("would be applied\n30")
 	r.picture("rehearsal")
-	r.do(chromedp.SetValue(chromedp.CSS("#rate-run"), "20"))
+	r.fills("#rate-run", "20")
 	r.press("Run it")
 	r.sees("Run ")
 	r.holds("document.getElementById('act-pause') !== null")
@@ -297,7 +333,7 @@ func TestAnOperatorsWay(t *testing.T) {
 	r.picture("letters-chosen")
 	r.press("Rehearse or replay")
 	r.sees("A rehearsal first")
-	r.do(chromedp.SendKeys(chromedp.CSS("#reason"), "these two only"))
+	r.fills("#reason", "these two only")
 	r.press("Rehearse")
 	r.sees("would be applied\n2")
 	r.press("Run it")
@@ -306,26 +342,27 @@ func TestAnOperatorsWay(t *testing.T) {
 	r.goTo("/letters?state=dead&kind=failed")
 	r.holds(`document.querySelectorAll("[name=id]").length === 28`)
 	r.clicks(`document.querySelectorAll("[name=id]")[0]`)
-	r.do(chromedp.SendKeys(chromedp.CSS("#why"), "nobody needs it"))
+	r.fills("#why", "nobody needs it")
 	r.press("Discard")
 	r.holds(`document.querySelectorAll("[name=id]").length === 27`)
 	// What is left is mended by one patch, rehearsed, taken elsewhere, and brought back.
 	r.press("Replay what of this is dead")
 	r.sees("A rehearsal first")
-	r.do(chromedp.SendKeys(chromedp.CSS("#reason"), "the user was wrong"))
+	r.fills("#reason", "the user was wrong")
 	r.press("Mend all of them first by a JSON Patch")
-	r.do(chromedp.SendKeys(chromedp.CSS("#patch"), `[{"op":"replace","path":"/order/userId","value":"u-mended"}]`))
+	r.fills("#patch", `[{"op":"replace","path":"/order/userId","value":"u-mended"}]`)
 	r.picture("job-form-patch")
 	r.press("Mend, then rehearse")
 	r.sees("mended\n27")
 	r.picture("patched")
-	r.do(chromedp.SendKeys(chromedp.CSS("#reason"), "is the patch right?"))
+	r.fills("#reason", "is the patch right?")
 	r.press("Rehearse")
 	r.sees("would be applied\n27")
 	r.goTo("/letters?state=dead&kind=failed")
 	r.press("Take letters elsewhere, or bring some")
 	r.picture("letters-elsewhere")
-	r.do(chromedp.SendKeys(chromedp.CSS("#why-import"), "brought back"), chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{exported(t, s, "failed")}))
+	r.fills("#why-import", "brought back")
+	r.brings("#file", exported(t, s, "failed"))
 	r.press("Import")
 	r.sees("letters\n27")
 	r.sees("new deaths\n0")
@@ -366,7 +403,7 @@ func TestThePageFollowsAndStandsStill(t *testing.T) {
 	s := suite.Start(t, suite.Config{})
 	r := open(t, "http://"+s.Part("dlq-replayer", 0).Addr)
 	r.goTo("/")
-	r.types("#token", suite.Token(t, "vic", "viewer"))
+	r.sends("#token", suite.Token(t, "vic", "viewer"))
 	r.sees("Nothing is dead")
 	giveUp(t, s)
 	r.sees("the ledger is closed for the night")
@@ -395,7 +432,7 @@ func TestTheDrill(t *testing.T) {
 	}
 	r := open(t, report.Replayer)
 	r.goTo("/")
-	r.types("#token", token)
+	r.sends("#token", token)
 	r.holds(`document.querySelectorAll("#live tbody tr").length === 4`)
 	r.picture("drill-causes")
 
@@ -404,7 +441,7 @@ func TestTheDrill(t *testing.T) {
 		t.Helper()
 		r.press("Rehearse or replay")
 		r.sees("A rehearsal first")
-		r.do(chromedp.SendKeys(chromedp.CSS("#reason"), why))
+		r.fills("#reason", why)
 		r.press("Rehearse")
 		r.sees(says)
 	}
@@ -433,7 +470,7 @@ func TestTheDrill(t *testing.T) {
 	r.press("Mend its value")
 	r.holds(fmt.Sprintf(`(() => { const v = document.getElementById("value"), j = JSON.parse(v.value);
 		j.shipment.orderId = %q; v.value = JSON.stringify(j, null, 2); return true })()`, report.Accepted))
-	r.do(chromedp.SendKeys(chromedp.CSS("#why-edit"), "the id lost a character"))
+	r.fills("#why-edit", "the id lost a character")
 	r.press("Keep, then rehearse it")
 	r.sees("Mendings")
 	rehearsed("is the edit right?", "would be applied\n1")
