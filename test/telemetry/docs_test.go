@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -80,7 +81,7 @@ func spoil(t *testing.T, s *suite.Suite, in *receiver, listed map[string]string)
 		}
 	}
 	for _, group := range []string{event.Inventory, event.Points, event.Logistics} {
-		suite.WaitFor(t, 60*time.Second, func() error { return sendBack(t, s, group) })
+		sendBack(t, s, group)
 	}
 	suite.WaitFor(t, 60*time.Second, func() error {
 		told, missing := spanRows(t, in), error(nil)
@@ -93,17 +94,24 @@ func spoil(t *testing.T, s *suite.Suite, in *receiver, listed map[string]string)
 	})
 }
 
-// sendBack runs a job of the group's dead letters; there may be none yet.
-func sendBack(t *testing.T, s *suite.Suite, group string) error {
+// sendBack runs a job of the group's dead letters, as soon as there are any, and returns its id.
+func sendBack(t *testing.T, s *suite.Suite, group string) string {
 	t.Helper()
 	replayer := suite.Client{Base: "http://" + s.Part("dlq-replayer", 0).Addr, Token: suite.Token(t, "olga", "operator")}
-	a, err := replayer.Do(t.Context(), http.MethodPost, "/jobs", map[string]any{
-		"mode": "run", "reason": "test", "selection": map[string]any{"filter": map[string]string{"group": group}},
+	var job struct{ ID string }
+	suite.WaitFor(t, 60*time.Second, func() error {
+		a, err := replayer.Do(t.Context(), http.MethodPost, "/jobs", map[string]any{
+			"mode": "run", "reason": "test", "selection": map[string]any{"filter": map[string]string{"group": group}},
+		})
+		if err != nil {
+			return err
+		}
+		if a.Status != http.StatusCreated {
+			return fmt.Errorf("no job for %s: %v", group, a)
+		}
+		return json.Unmarshal(a.Body, &job)
 	})
-	if err == nil && a.Status != http.StatusCreated {
-		err = fmt.Errorf("no job for %s: %v", group, a)
-	}
-	return err
+	return job.ID
 }
 
 // live lets everything happen that is told of: orders accepted, refused, repeated, asked about; records parked, dead and

@@ -111,30 +111,47 @@ func (r *receiver) all() []span {
 	return slices.Clone(r.spans)
 }
 
-// tree is the trace called id, below the span called root: one line a span, indented by its depth, siblings by name.
-// Statements and commands are left out, and looked at on their own.
-func (r *receiver) tree(id, root string) string {
+// branch is a span of a tree, and how deep it stands.
+type branch struct {
+	span
+
+	depth int
+}
+
+// branches are the spans of the trace called id below the span called root: each before those below it, siblings in the
+// order of less. Statements and commands are left out, and looked at on their own.
+func (r *receiver) branches(id, root string, less func(a, b span) bool) []branch {
 	below := map[string][]span{}
 	for _, s := range r.all() {
-		if hex.EncodeToString(s.GetTraceId()) == id {
+		if hex.EncodeToString(s.GetTraceId()) == id && words(s.GetAttributes())["db.system.name"] == "" {
 			parent := hex.EncodeToString(s.GetParentSpanId())
 			below[parent] = append(below[parent], s)
 		}
 	}
-	var b strings.Builder
-	var write func(parent, indent string)
-	write = func(parent, indent string) {
+	var all []branch
+	var climb func(parent string, depth int)
+	climb = func(parent string, depth int) {
 		level := below[parent]
-		sort.Slice(level, func(i, j int) bool { return line(level[i]) < line(level[j]) })
+		sort.Slice(level, func(i, j int) bool { return less(level[i], level[j]) })
 		for _, s := range level {
-			if words(s.GetAttributes())["db.system.name"] != "" {
-				continue
-			}
-			b.WriteString(indent + line(s) + "\n")
-			write(hex.EncodeToString(s.GetSpanId()), indent+"  ")
+			all = append(all, branch{s, depth})
+			climb(s.id(), depth+1)
 		}
 	}
-	write(root, "")
+	climb(root, 0)
+	return all
+}
+
+func byName(a, b span) bool { return line(a) < line(b) }
+
+func byTime(a, b span) bool { return a.GetStartTimeUnixNano() < b.GetStartTimeUnixNano() }
+
+// tree is the trace called id, below the span called root: one line a span, indented by its depth, siblings by name.
+func (r *receiver) tree(id, root string) string {
+	var b strings.Builder
+	for _, s := range r.branches(id, root, byName) {
+		b.WriteString(strings.Repeat("  ", s.depth) + line(s.span) + "\n")
+	}
 	return b.String()
 }
 

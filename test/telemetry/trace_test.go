@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/floodgate-dev/floodgate/proto/event"
+	orderv1 "github.com/floodgate-dev/floodgate/proto/floodgate/order/v1"
 	"github.com/floodgate-dev/floodgate/test/suite"
 )
 
@@ -15,6 +17,8 @@ import (
 const (
 	traceID  = "0af7651916cd43dd8448eb211c80319c"
 	callerID = "b7ad6b7169203331"
+	askingID = "0af7651916cd43dd8448eb211c80319d" // of a request that asks another service
+	dyingID  = "0af7651916cd43dd8448eb211c80319e" // of a record that dies and is sent back
 )
 
 // want is the life of one captured order, from the shop's request to the last group that hears of it.
@@ -40,6 +44,12 @@ const want = `POST /api/v1/orders (order-api, server)
                 process points-changes (order-api, consumer)
 `
 
+// wantAsking is a request that another service answers.
+const wantAsking = `GET /api/v1/orders/:id/shipment (order-api, server)
+  floodgate.shipment.v1.LogisticsService/GetShipment (order-api, client)
+    floodgate.shipment.v1.LogisticsService/GetShipment (logistics, server)
+`
+
 // TestOneTraceTellsAnOrdersWholeLife lets a shop record one of its requests, among others that nobody records, and reads
 // what all five services sent by OTLP: three over gRPC, two over HTTP.
 func TestOneTraceTellsAnOrdersWholeLife(t *testing.T) {
@@ -55,28 +65,66 @@ func TestOneTraceTellsAnOrdersWholeLife(t *testing.T) {
 	s := suite.Start(t, suite.Config{Env: env})
 	s.Sell("tea", 100)
 	ann := s.As(0, "ann")
-	order := func(headers ...string) {
-		ann.Must(t, http.StatusCreated, http.MethodPost, "/orders", suite.Buy("tea", 1), headers...)
+	order := func(headers ...string) suite.Order {
+		return ann.Must(t, http.StatusCreated, http.MethodPost, "/orders", suite.Buy("tea", 1), headers...).Order(t)
 	}
 	order()
-	order("traceparent", "00-"+traceID+"-"+callerID+"-01")
+	recorded := order("traceparent", "00-"+traceID+"-"+callerID+"-01")
 	order("traceparent", "00-11111111111111111111111111111111-b7ad6b7169203331-00")
 
-	suite.WaitFor(t, 60*time.Second, func() error {
-		if got := in.tree(traceID, callerID); got != want {
-			return fmt.Errorf("the trace is\n%swant\n%s", got, want)
-		}
-		return nil
-	})
+	becomes(t, in, traceID, want)
 	for _, s := range in.all() {
 		if id := fmt.Sprintf("%x", s.GetTraceId()); id != traceID {
 			t.Errorf("%s belongs to trace %s, which nobody recorded", line(s), id)
 		}
 	}
+	draw(t, in.all(), in.branches(traceID, callerID, byTime))
+	ann.Must(t, http.StatusOK, http.MethodGet, "/orders/"+recorded.ID+"/shipment", nil, "traceparent", "00-"+askingID+"-"+callerID+"-01")
+	becomes(t, in, askingID, wantAsking)
+	replayed(t, s, in)
 	links(t, in)
 	statements(t, in)
 	resources(t, in)
 	logged(t, s)
+}
+
+// becomes waits until the trace called id is the tree.
+func becomes(t *testing.T, in *receiver, id, tree string) {
+	t.Helper()
+	suite.WaitFor(t, 60*time.Second, func() error {
+		if got := in.tree(id, callerID); got != tree {
+			return fmt.Errorf("the trace is\n%swant\n%s", got, tree)
+		}
+		return nil
+	})
+}
+
+// replayed lets a record die and sends it back: the job's spans belong to the record's trace, and name the job.
+func replayed(t *testing.T, s *suite.Suite, in *receiver) {
+	t.Helper()
+	doomed := record(t, "nobody's", &orderv1.OrderStatusChanged{ // its id is none
+		OrderId: "nobody's", From: orderv1.OrderStatus_ORDER_STATUS_CREATED, To: orderv1.OrderStatus_ORDER_STATUS_PAID,
+	})
+	for i, h := range doomed.Headers {
+		if h.Key == "traceparent" {
+			doomed.Headers[i].Value = []byte("00-" + dyingID + "-" + callerID + "-01")
+		}
+	}
+	s.Publish(event.OrderStatusChanges, doomed)
+	job := sendBack(t, s, event.Logistics)
+	suite.WaitFor(t, 60*time.Second, func() error {
+		if tree := in.tree(dyingID, callerID); !strings.Contains(tree, "process replay-logistics (logistics, consumer)\n") ||
+			!strings.Contains(tree, "send replay-logistics (dlq-replayer, producer)\n") {
+			return fmt.Errorf("the trace is\n%s", tree)
+		}
+		return nil
+	})
+	for _, name := range []string{"send replay-logistics", "process replay-logistics"} { // a letter keeps the header of whom it came from, so they are siblings
+		one := in.named(dyingID, name)[0]
+		if about := words(one.GetAttributes()); job == "" || about["floodgate.replay.job"] != job || about["floodgate.replay.letter"] == "" {
+			t.Errorf("%s says %v, want the job %s", line(one), about, job)
+		}
+	}
 }
 
 // links checks that the order knows its batch and the batch its order, and that each record is linked to its send.

@@ -3,7 +3,6 @@ package gate_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
@@ -57,18 +57,20 @@ type bundle struct {
 	kind  string
 	redis redis.UniversalClient
 	shelf *shelf
+	meter metric.MeterProvider
 }
 
 // ground is a Redis and the kind of gate that stands on it.
 type ground struct {
 	redisdb.Config
 
-	kind string
+	kind  string
+	meter metric.MeterProvider // nil where nobody looks
 }
 
 func setup(t testing.TB, on ground) bundle {
 	t.Helper()
-	b := bundle{kind: on.kind, redis: redisdb.Open(on.Config), shelf: &shelf{units: map[string]int64{"tea": 10, "mug": 5}}}
+	b := bundle{kind: on.kind, meter: on.meter, redis: redisdb.Open(on.Config), shelf: &shelf{units: map[string]int64{"tea": 10, "mug": 5}}}
 	t.Cleanup(func() { _ = b.redis.Close() })
 	b.Counters = another(t, b)
 	return b
@@ -87,8 +89,11 @@ func (b bundle) Take(ctx context.Context, op string, lines []order.Line) gate.Ti
 // another is the gate of a second replica.
 func another(t testing.TB, b bundle) *gate.Counters {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	g, err := gate.New(b.kind, redistest.Guard(t, b.redis), b.shelf, gate.NewSoldOut(), gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
+	log := slog.New(slog.DiscardHandler)
+	if b.meter == nil {
+		b.meter = noop.NewMeterProvider()
+	}
+	g, err := gate.New(b.kind, redistest.Guard(t, b.redis), b.shelf, gate.NewSoldOut(), gate.Observers{Log: log, Meter: b.meter})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +171,7 @@ func each(t *testing.T, name string, test func(t *testing.T, on ground)) {
 }
 
 func at(addr string) ground {
-	return ground{redisdb.Config{Addrs: []string{addr}}, gate.KindLua}
+	return ground{Config: redisdb.Config{Addrs: []string{addr}}, kind: gate.KindLua}
 }
 
 func TestCounters(t *testing.T) {

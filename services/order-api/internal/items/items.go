@@ -36,6 +36,8 @@ const (
 	loadTime = 2 * time.Second
 	// together is for how many skus the database is asked at once.
 	together = 500
+	// refreshers is how many items are asked for anew at once, so that many which end together do not keep the gate from Redis.
+	refreshers = 256
 	// round is the pause between looks at what is left to do.
 	round = time.Second
 )
@@ -78,7 +80,8 @@ type Cache struct {
 	items   *gather.Loader[order.CatalogueItem]
 	left    *gather.Loader[int64]
 	listens atomic.Bool
-	turn    atomic.Int64 // counts how often everything was forgotten
+	turn    atomic.Int64  // counts how often everything was forgotten
+	turns   chan struct{} // has as many places as there are refreshers
 
 	mu     sync.Mutex
 	untold map[string]bool // changed, and Redis does not know yet; guarded by mu
@@ -92,12 +95,13 @@ func New(cfg Config, truth books, client *redisdb.Guard, log *slog.Logger, meter
 	}
 	c := &Cache{
 		cfg: cfg, books: truth, shared: shared{client, cfg}, log: log, counts: counts, untold: map[string]bool{},
+		turns:  make(chan struct{}, refreshers),
 		filter: &filter{size: cfg.Filter, rate: cfg.FilterRate},
 		local:  otter.Must(&otter.Options[string, entry]{MaximumSize: cfg.Local}),
 		units:  otter.Must(&otter.Options[string, units]{MaximumSize: cfg.Local}),
 	}
 	c.items = gather.New(together, loadTime, truth.ItemsOf)
-	c.left = gather.New(together, loadTime, truth.Remaining)
+	c.left = gather.New(together, loadTime, c.count)
 	return c, nil
 }
 
@@ -166,41 +170,53 @@ func (c *Cache) refresh(ctx context.Context, sku string, stale entry) {
 		return e, otter.WriteOp
 	})
 	if first {
-		go func() { _, _ = c.load(context.WithoutCancel(ctx), sku) }() // bounded by loadTime; who comes next hears of a failure
+		go func() { // bounded by its turn and loadTime; who comes next hears of a failure
+			c.turns <- struct{}{}
+			defer func() { <-c.turns }()
+			_, _, _ = c.looks.Do(sku, func() (any, error) { return c.ask(ctx, sku) })
+		}()
 	}
 }
 
-// load asks Redis and then the database, once for all who wait. It does not end with the first of them.
+// load is one item for all who wait for it. Who comes as the answer does, and saw nothing before, finds it here.
 func (c *Cache) load(ctx context.Context, sku string) (order.CatalogueItem, error) {
 	answer, err, _ := c.looks.Do(sku, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*loadTime) // Redis, a question before ours, and ours
-		defer cancel()
-		turn := c.turn.Load()
-		item, found, err := c.shared.get(ctx, sku)
-		if err != nil {
-			c.counts.unreachable.Add(ctx, 1)
+		if e, _ := c.local.GetIfPresent(sku); e.known && c.good(e, time.Now()) {
+			return e.item, nil
 		}
-		if found {
-			c.counts.answered(ctx, byRedis)
-			return c.keep(turn, item), nil
-		}
-		item, _, err = c.items.Load(ctx, sku)
-		if err != nil {
-			return order.CatalogueItem{}, fmt.Errorf("load item: %w", err)
-		}
-		c.counts.answered(ctx, byDatabase)
-		item.SkuID = sku
-		if item.Version == 0 {
-			c.counts.falsePositives.Add(ctx, 1)
-		}
-		if err := c.shared.put(ctx, item); err != nil {
-			c.counts.unreachable.Add(ctx, 1)
-		}
-		c.noteUnits(sku, item.Available)
-		return c.keep(turn, item), nil
+		return c.ask(ctx, sku)
 	})
 	item, _ := answer.(order.CatalogueItem)
 	return item, err
+}
+
+// ask asks Redis and then the database. It does not end with who asked first, for others wait for the same.
+func (c *Cache) ask(ctx context.Context, sku string) (order.CatalogueItem, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*loadTime) // Redis, a question before ours, and ours
+	defer cancel()
+	turn := c.turn.Load()
+	item, found, err := c.shared.get(ctx, sku)
+	if err != nil {
+		c.counts.unreachable.Add(ctx, 1)
+	}
+	if found {
+		c.counts.answered(ctx, byRedis)
+		return c.keep(turn, item), nil
+	}
+	item, _, err = c.items.Load(ctx, sku)
+	if err != nil {
+		return order.CatalogueItem{}, fmt.Errorf("load item: %w", err)
+	}
+	c.counts.answered(ctx, byDatabase)
+	item.SkuID = sku
+	if item.Version == 0 {
+		c.counts.falsePositives.Add(ctx, 1)
+	}
+	if err := c.shared.put(ctx, item); err != nil {
+		c.counts.unreachable.Add(ctx, 1)
+	}
+	c.noteUnits(sku, item.Available)
+	return c.keep(turn, item), nil
 }
 
 // keep puts an item into the local level that was asked for in turn, unless something newer is known, and returns the newer.
@@ -230,10 +246,32 @@ func (c *Cache) available(ctx context.Context, sku string) (int64, error) {
 		return u.left, nil
 	}
 	left, _, err := c.left.Load(ctx, sku)
-	if err == nil {
-		c.noteUnits(sku, left)
-	}
 	return left, err
+}
+
+// count asks the database what can be sold of skus, but for those that became known while they waited for their turn.
+func (c *Cache) count(ctx context.Context, skus []string) (map[string]int64, error) {
+	left := make(map[string]int64, len(skus))
+	unknown := make([]string, 0, len(skus))
+	for _, sku := range skus {
+		if u, found := c.units.GetIfPresent(sku); found && time.Now().Before(u.until) {
+			left[sku] = u.left
+		} else {
+			unknown = append(unknown, sku)
+		}
+	}
+	if len(unknown) == 0 {
+		return left, nil
+	}
+	answers, err := c.books.Remaining(ctx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	for _, sku := range unknown {
+		left[sku] = answers[sku]
+		c.noteUnits(sku, answers[sku])
+	}
+	return left, nil
 }
 
 func (c *Cache) noteUnits(sku string, left int64) {

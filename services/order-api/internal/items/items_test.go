@@ -26,14 +26,18 @@ import (
 type truth struct {
 	*store.Store
 
-	db     *database.DB
-	asked  atomic.Int64 // for items, and for what remains
-	listed atomic.Int64 // for all skus
-	while  func()       // what happens between a look at items and the answer
+	db      *database.DB
+	looked  atomic.Int64 // questions for items
+	counted atomic.Int64 // questions for what remains of them
+	listed  atomic.Int64 // questions for all skus
+	while   func()       // what happens between a look at items and the answer
+	away    atomic.Bool  // it answers nothing
 }
 
 func (b *truth) ItemsOf(ctx context.Context, skus []string) (map[string]order.CatalogueItem, error) {
-	b.asked.Add(1)
+	if b.looked.Add(1); b.away.Load() {
+		return nil, errors.New("away")
+	}
 	items, err := b.Store.ItemsOf(ctx, skus)
 	if b.while != nil {
 		b.while()
@@ -42,9 +46,12 @@ func (b *truth) ItemsOf(ctx context.Context, skus []string) (map[string]order.Ca
 }
 
 func (b *truth) Remaining(ctx context.Context, skus []string) (map[string]int64, error) {
-	b.asked.Add(1)
+	b.counted.Add(1)
 	return b.Store.Remaining(ctx, skus)
 }
+
+// asked is how many questions there were for items and for what remains of them; the next count begins anew.
+func (b *truth) asked() int64 { return b.looked.Swap(0) + b.counted.Swap(0) }
 
 func (b *truth) Skus(ctx context.Context) ([]string, error) {
 	b.listed.Add(1)
@@ -167,7 +174,7 @@ func TestAbsentSkusAskNobody(t *testing.T) {
 	b.list(t, 1, 450, "tea")
 	r := open(t, b, redistest.New(t).Addr).run()
 	r.everybody(10_000, func(i int) string { return fmt.Sprint("absent ", i) })
-	if n := b.asked.Load(); n > 0 {
+	if n := b.asked(); n > 0 {
 		t.Errorf("10,000 requests for absent skus asked the database %d times", n)
 	}
 	if r.Unknown([]order.Line{{SkuID: "tea"}, {SkuID: "absent 1"}}) == nil || r.Unknown([]order.Line{{SkuID: "tea"}}) != nil {
@@ -176,8 +183,25 @@ func TestAbsentSkusAskNobody(t *testing.T) {
 	// What is listed after the filter was made is known at once, and to the next filter.
 	b.list(t, 1, 100, "absent 7")
 	r.Changed(t.Context(), "absent 7")
-	if got := r.price("absent 7"); got != 100 {
+	if got := r.price("absent 7"); got != 100 || r.Unknown([]order.Line{{SkuID: "absent 7"}}) != nil {
 		t.Errorf("an item that was just listed costs %d", got)
+	}
+}
+
+// What one replica lists passes the filters of the others as soon as they are told, and those that nobody was told of when the
+// filter is made anew.
+func TestTheFilterIsKeptYoung(t *testing.T) {
+	t.Parallel()
+	b := newTruth(t)
+	addr := redistest.New(t).Addr
+	writer, reader := open(t, b, addr).run(), open(t, b, addr, func(c *Config) { c.FilterMaxAge = time.Second }).run()
+	b.list(t, 1, 450, "tea", "mug")
+	writer.Changed(t.Context(), "tea")
+	reader.await("an item that another replica listed does not pass", func() bool { return reader.filter.mayHold("tea") })
+	listed := b.listed.Load()
+	reader.await("an item that nobody told of does not pass in the end", func() bool { return reader.filter.mayHold("mug") })
+	if b.listed.Load() == listed {
+		t.Error("the filter was not made anew")
 	}
 }
 
@@ -193,57 +217,147 @@ func TestAbsenceIsRemembered(t *testing.T) {
 		}
 	}
 	second.price("none")
-	if n := b.asked.Load(); n != 1 {
+	if n := b.asked(); n != 1 {
 		t.Errorf("the database was asked %d times", n)
 	}
-}
-
-// Breakdown: one hot item whose time ends under a thousand requests is asked for once.
-func TestAHotItemIsAskedForOnce(t *testing.T) {
-	t.Parallel()
-	b := newTruth(t)
-	b.list(t, 1, 450, "tea")
-	r := open(t, b, redistest.New(t).Addr).run()
-	b.while = func() { <-time.After(20 * time.Millisecond) } // a database that is busy
-	r.everybody(1000, func(int) string { return "tea" })
-	if n := b.asked.Load(); n != 1 {
-		t.Errorf("1,000 requests asked the database %d times", n)
+	alone := open(t, b, "")
+	for range 10 {
+		alone.price("none")
+	}
+	if n := b.asked(); n != 1 {
+		t.Errorf("without Redis the database was asked %d times", n)
 	}
 }
 
-// Avalanche: ten thousand items that are needed at once after their time; those that Redis has cost the database nothing,
-// and what it lost is asked for once each. Their times differ, so that they seldom end together.
-func TestTenThousandItemsEndTogether(t *testing.T) {
+// Breakdown: one hot item that nobody has any more is asked for once, under a thousand requests at once.
+func TestAHotItemIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	busy := func() { <-time.After(50 * time.Millisecond) }
+
+	t.Run("WhichNobodyHasYet", func(t *testing.T) {
+		t.Parallel()
+		b := newTruth(t)
+		b.list(t, 1, 450, "tea")
+		r := open(t, b, redistest.New(t).Addr).run()
+		b.while = busy
+		r.everybody(1000, func(int) string { return "tea" })
+		if n := b.asked(); n != 1 {
+			t.Errorf("1,000 requests asked the database %d times", n)
+		}
+		if n := reads(t, r); n > 4 { // one of ours, and those of the script that writes
+			t.Errorf("1,000 requests read from Redis %d times", n)
+		}
+	})
+
+	t.Run("WhoseTimeEnds", func(t *testing.T) {
+		t.Parallel()
+		b := newTruth(t)
+		b.list(t, 1, 450, "tea")
+		r := open(t, b, redistest.New(t).Addr, shortly).run()
+		r.price("tea")
+		must(t, r.shared.redis.FlushAll(t.Context()).Err()) // its time there has ended too
+		<-time.After(ended)
+		b.asked()
+		b.while = busy
+		r.everybody(1000, func(int) string { return "tea" })
+		r.await("nobody asks anew", func() bool { return b.looked.Load() > 0 })
+		<-time.After(200 * time.Millisecond) // who else might ask has
+		if looked, counted := b.looked.Load(), b.counted.Load(); looked != 1 || counted > 1 {
+			t.Errorf("1,000 requests asked the database %d times for the item and %d times for what remains", looked, counted)
+		}
+	})
+
+	// Nobody would tell of a change, so nothing is served after its second: all thousand wait.
+	t.Run("WhoseTimeEndsWithoutRedis", func(t *testing.T) {
+		t.Parallel()
+		b := newTruth(t)
+		b.list(t, 1, 450, "tea")
+		r := open(t, b, "")
+		r.price("tea")
+		<-time.After(ended)
+		b.asked()
+		b.while = busy
+		r.everybody(1000, func(int) string { return "tea" })
+		if n := b.asked(); n != 1 {
+			t.Errorf("1,000 requests asked the database %d times", n)
+		}
+	})
+}
+
+// reads is how often Redis was asked for a value.
+func reads(t *testing.T, r replica) (calls int) {
+	t.Helper()
+	stats, err := r.shared.redis.InfoMap(t.Context(), "commandstats").Result()
+	must(t, err)
+	_, err = fmt.Sscanf(stats["Commandstats"]["cmdstat_get"], "calls=%d,", &calls)
+	must(t, err)
+	return calls
+}
+
+// shortly lets a process keep items for a second, after which they have ended.
+func shortly(c *Config) { c.LocalTTL = time.Second }
+
+const ended = 1200 * time.Millisecond
+
+// Avalanche: what was kept together does not end together, here or in Redis.
+func TestTenThousandTimesDiffer(t *testing.T) {
 	t.Parallel()
 	b := newTruth(t)
 	skus := names(10_000)
 	b.list(t, 1, 450, skus...)
-	addr := redistest.New(t).Addr
-	warm := open(t, b, addr).run()
-	warm.Changed(t.Context(), skus...) // Redis has them all
-	r := open(t, b, addr).run()        // and this process none
-	b.asked.Store(0)
-	for i := range 100 {
-		r.everybody(100, func(j int) string { return skus[i*100+j] })
+	r := open(t, b, redistest.New(t).Addr).run()
+	r.Changed(t.Context(), skus...)
+	here, there := map[time.Duration]int{}, map[time.Duration]int{}
+	began := time.Now()
+	for _, sku := range skus {
+		e, _ := r.local.GetIfPresent(sku)
+		here[e.until.Sub(began).Truncate(time.Second)]++
+		ttl, err := r.shared.redis.PTTL(t.Context(), keyOf(sku)).Result()
+		must(t, err)
+		there[ttl.Truncate(10*time.Second)]++
 	}
-	fromRedis := b.asked.Load() // what can be sold of an item is never Redis's to say
-	cold := open(t, b, "")
-	for i := range 100 {
-		cold.everybody(100, func(j int) string { return skus[i*100+j] })
-	}
-	fromDatabase := b.asked.Load() - fromRedis
-	if fromRedis > 2000 || fromDatabase > 2000 {
-		t.Errorf("the database was asked %d times for items that Redis has, %d times without it", fromRedis, fromDatabase)
-	}
-	t.Logf("10,000 items: %d questions for what remains, %d without Redis", fromRedis, fromDatabase)
-	ends := map[time.Duration]int{}
-	for range 10_000 {
-		ends[spread(10*time.Minute).Truncate(time.Second)]++
-	}
-	for at, n := range ends {
-		if n > 300 {
-			t.Errorf("%d of 10,000 items end within the second %v", n, at)
+	for where, ends := range map[string]map[time.Duration]int{"this process": here, "Redis": there} {
+		for at, n := range ends {
+			if n > 300 { // of a hundred and twenty parts of the time, one has some eighty
+				t.Errorf("%d of 10,000 items end in %s within one moment, %v from now", n, where, at)
+			}
 		}
+	}
+}
+
+// And where ten thousand do end in one moment, and are all asked for in the next, the database is asked some hundred times at most:
+// for what remains alone where Redis has the items, for the items too where it lost them.
+func TestTenThousandItemsEndTogether(t *testing.T) {
+	t.Parallel()
+	for _, kept := range []bool{true, false} {
+		t.Run(fmt.Sprintf("kept in Redis %v", kept), func(t *testing.T) {
+			t.Parallel()
+			b := newTruth(t)
+			skus := names(10_000)
+			b.list(t, 1, 450, skus...)
+			r := open(t, b, redistest.New(t).Addr, shortly).run()
+			r.Changed(t.Context(), skus...)
+			if !kept {
+				must(t, r.shared.redis.FlushAll(t.Context()).Err())
+			}
+			<-time.After(ended)
+			b.asked()
+			began := time.Now()
+			r.everybody(10_000, func(i int) string { return skus[i] })
+			r.await("not all are asked for anew", func() bool {
+				for _, sku := range skus {
+					if e, _ := r.local.GetIfPresent(sku); !e.since.After(began) {
+						return false
+					}
+				}
+				return true
+			})
+			looked, counted := b.looked.Load(), b.counted.Load()
+			t.Logf("the database was asked %d times for items and %d times for what remains", looked, counted)
+			if kept && looked > 0 || looked > 2000 || counted > 2000 {
+				t.Errorf("10,000 items asked the database %d times for items and %d times for what remains", looked, counted)
+			}
+		})
 	}
 }
 
@@ -260,11 +374,37 @@ func TestAStaleItemIsServedWhileOneAsks(t *testing.T) {
 	r.noteUnits("tea", 1)
 	release := make(chan struct{})
 	b.while = func() { <-release }
-	b.asked.Store(0)
+	b.asked()
 	r.everybody(100, func(int) string { return "tea" }) // nobody waits
-	r.await("nobody asks", func() bool { return b.asked.Load() == 1 })
+	r.await("nobody asks", func() bool { return b.looked.Load() == 1 })
 	close(release)
 	r.await("it stays stale", func() bool { return r.price("tea") == 500 })
+}
+
+// A database that is away is asked for a stale item by one in a while, not by all who are served it.
+func TestAStaleItemIsServedWhileTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	b := newTruth(t)
+	b.list(t, 1, 450, "tea")
+	r := open(t, b, redistest.New(t).Addr, shortly).run()
+	r.price("tea")
+	must(t, r.shared.redis.FlushAll(t.Context()).Err())
+	<-time.After(ended)
+	r.noteUnits("tea", 1)
+	b.asked()
+	b.away.Store(true)
+	for n := range 200 {
+		if got := r.price("tea"); got != 450 {
+			t.Fatalf("tea costs %d", got)
+		}
+		if n == 0 {
+			r.await("nobody asks", func() bool { return b.looked.Load() == 1 })
+		}
+	}
+	<-time.After(50 * time.Millisecond) // who else might ask has
+	if n := b.looked.Load(); n != 1 {
+		t.Errorf("200 requests asked %d times", n)
+	}
 }
 
 // A change is seen on the other replica as soon as it is told, and a look that began before it cannot bring the old one back,
@@ -349,7 +489,7 @@ func TestWithoutRedis(t *testing.T) {
 	b.list(t, 1, 450, "tea")
 	r := open(t, b, "")
 	r.everybody(1000, func(int) string { return "tea" })
-	if n := b.asked.Load(); n != 1 {
+	if n := b.asked(); n != 1 {
 		t.Errorf("1,000 requests asked the database %d times", n)
 	}
 	b.list(t, 2, 500, "tea")
@@ -364,19 +504,48 @@ func TestWhatSoldMostIsWarm(t *testing.T) {
 	t.Parallel()
 	b := newTruth(t)
 	b.list(t, 1, 450, "tea", "mug")
-	must(t, b.db.Tx(t.Context(), func(tx *database.Tx) error {
-		_, err := b.ApplyTx(t.Context(), tx, []order.Fact{{Kind: order.UnitsGranted, Grant: order.Grant{ID: "g", SkuID: "tea", Units: 10}}})
-		return err
-	}))
-	drafts := []order.Draft{{ID: newID(t), UserID: "u", Payment: order.Captured, Lines: []order.Line{{SkuID: "tea", Quantity: 1}}}}
-	if v, err := b.Accept(t.Context(), drafts); err != nil || !v[0].Accepted() {
-		t.Fatalf("%+v, %v", v, err)
-	}
+	b.sell(t, "tea", 10)
 	r := open(t, b, redistest.New(t).Addr)
 	r.Warm(t.Context())
-	b.asked.Store(0)
-	if got := r.price("tea"); got != 450 || b.asked.Load() > 0 {
-		t.Errorf("tea costs %d after %d questions", got, b.asked.Load())
+	b.asked()
+	if got, asked := r.price("tea"), b.asked(); got != 450 || asked > 0 {
+		t.Errorf("tea costs %d after %d questions", got, asked)
+	}
+}
+
+// sell grants units of a sku and sells one of them.
+func (b *truth) sell(tb testing.TB, sku string, units int64) {
+	tb.Helper()
+	must(tb, b.db.Tx(tb.Context(), func(tx *database.Tx) error {
+		_, err := b.ApplyTx(tb.Context(), tx, []order.Fact{{Kind: order.UnitsGranted, Grant: order.Grant{ID: newID(tb), SkuID: sku, Units: units}}})
+		return err
+	}))
+	drafts := []order.Draft{{ID: newID(tb), UserID: "u", Payment: order.Captured, Lines: []order.Line{{SkuID: sku, Quantity: 1}}}}
+	if v, err := b.Accept(tb.Context(), drafts); err != nil || !v[0].Accepted() {
+		tb.Fatalf("%+v, %v", v, err)
+	}
+}
+
+// What can be sold of an item is not kept as long as the item.
+func TestWhatCanBeSoldIsASecondOldAtMost(t *testing.T) {
+	t.Parallel()
+	b := newTruth(t)
+	b.list(t, 1, 450, "tea")
+	r := open(t, b, redistest.New(t).Addr).run()
+	left := func() int64 {
+		item, err := r.Item(t.Context(), "tea")
+		must(t, err)
+		return item.Available
+	}
+	if got := left(); got != 0 {
+		t.Errorf("%d can be sold before there are any", got)
+	}
+	b.sell(t, "tea", 10)
+	b.asked()
+	began := time.Now()
+	r.await("what can be sold stays as it was", func() bool { return left() == 9 })
+	if took, looked := time.Since(began), b.looked.Load(); took > 3*time.Second || looked > 0 {
+		t.Errorf("it took %v and %d questions for the item", took, looked)
 	}
 }
 
@@ -436,9 +605,9 @@ func BenchmarkItem(b *testing.B) {
 	})
 }
 
-func newID(t *testing.T) string {
-	t.Helper()
+func newID(tb testing.TB) string {
+	tb.Helper()
 	id, err := uuid.NewV7()
-	must(t, err)
+	must(tb, err)
 	return id.String()
 }
