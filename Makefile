@@ -15,7 +15,7 @@ stamp = -ldflags '-X github.com/floodgate-dev/floodgate/pkg/run.stamped=$(versio
 
 .PHONY: help
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: ## start the whole suite in one process and show an order's life; needs Go only (DEMO=off places none)
@@ -106,7 +106,7 @@ helm-check: $(HELM) ## lint the chart, try its values and hold its objects again
 	@helm/check.sh $(dir $(HELM))
 
 .PHONY: helm-path
-helm-path:
+helm-path: ## print where the chart's tools are, for the tests
 	@echo $(HELM)
 
 .PHONY: helm-e2e

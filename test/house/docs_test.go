@@ -3,6 +3,7 @@ package house_test
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -16,6 +17,7 @@ var (
 	word     = regexp.MustCompile("`([^`]+)`")
 	link     = regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
 	external = regexp.MustCompile(`^[a-z]+:`)
+	phony    = regexp.MustCompile(`(?m)^\.PHONY: (\S+)$`)
 	kind     = regexp.MustCompile(`kafka\.Permanent\("([^"]+)"`)
 )
 
@@ -119,5 +121,27 @@ func TestEveryKindOfDeathHasARunbook(t *testing.T) {
 	}
 	for of := range want {
 		t.Errorf("there is no docs/runbooks/dead-letter-%s.md", of)
+	}
+}
+
+// TestHelpListsEverything compares the targets of the Makefile with what `make help` prints.
+func TestHelpListsEverything(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	help, err := exec.CommandContext(t.Context(), "make", "-s", "-C", "../..", "help").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, help)
+	}
+	targets := phony.FindAllStringSubmatch(string(text), -1)
+	if len(targets) < 20 {
+		t.Fatalf("the Makefile has %d targets: it cannot be read", len(targets))
+	}
+	for _, target := range targets {
+		if !strings.Contains(string(help), "  make "+target[1]+" ") {
+			t.Errorf("`make help` does not list %s: has it a line of its own behind ##?", target[1])
+		}
 	}
 }

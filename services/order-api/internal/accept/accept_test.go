@@ -52,14 +52,16 @@ func (b *books) LookupKeys(_ context.Context, drafts []order.Draft) ([]*order.Ve
 type door struct {
 	full bool // refuses everybody
 
-	mu   sync.Mutex
-	held int // guarded by mu
+	mu    sync.Mutex
+	held  int // guarded by mu
+	asked int // guarded by mu
 }
 
 func (d *door) TakeAll(_ context.Context, orders []gate.Asking) []gate.Ticket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.held += len(orders)
+	d.asked += len(orders)
 	tickets := make([]gate.Ticket, len(orders))
 	for i := range tickets {
 		if d.full {
@@ -353,6 +355,26 @@ func TestRefusedAtTheGate(t *testing.T) {
 			b.door.full = true
 			if got := <-b.place(t.Context(), "a")[0]; !isSoldOut(got.Verdict) || len(b.books.batches) != 0 {
 				t.Errorf("got %+v after %d batches", got, len(b.books.batches))
+			}
+		})
+	})
+
+	t.Run("ItIsRememberedBeforeTheGate", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			b := setup(t, 10)
+			defer b.stop()
+			b.door.full = true
+			for range 100 {
+				v, err := b.Place(t.Context(), order.Draft{ID: "a", UserID: "u", Lines: []order.Line{{SkuID: "tea", Quantity: 1}}})
+				if err != nil || !isSoldOut(v) {
+					t.Fatalf("%+v, %v", v, err)
+				}
+			}
+			b.door.mu.Lock()
+			defer b.door.mu.Unlock()
+			if b.door.asked != 1 {
+				t.Errorf("the gate was asked %d times", b.door.asked)
 			}
 		})
 	})

@@ -27,13 +27,23 @@ type shelf struct {
 	mu    sync.Mutex
 	units map[string]int64 // guarded by mu
 	asked atomic.Int64
-	while func(asked int64) // what happens while the database is asked
+	while func(asked int64) // what happens before the database looks
+	after func(asked int64) // what happens before its answer is heard
 }
 
 func (s *shelf) Remaining(_ context.Context, skus []string) (map[string]int64, error) {
-	if asked := s.asked.Add(1); s.while != nil {
+	asked := s.asked.Add(1)
+	if s.while != nil {
 		s.while(asked)
 	}
+	left := s.look(skus)
+	if s.after != nil {
+		s.after(asked)
+	}
+	return left, nil
+}
+
+func (s *shelf) look(skus []string) map[string]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	left := map[string]int64{}
@@ -42,7 +52,7 @@ func (s *shelf) Remaining(_ context.Context, skus []string) (map[string]int64, e
 			left[sku] = units
 		}
 	}
-	return left, nil
+	return left
 }
 
 func (s *shelf) set(sku string, units int64) {
@@ -373,6 +383,28 @@ func TestUnitsUnderWayAreNotHandedOutAgain(t *testing.T) {
 			t.Errorf("the counter is %d, want at most %d", got, most)
 		}
 	})
+}
+
+// An answer of the database that is older than the counter does not set it.
+func TestACounterSetMeanwhileStays(t *testing.T) {
+	t.Parallel()
+	b := setup(t, at(redistest.New(t).Addr))
+	b.Take(t.Context(), "loads the counter", lines("tea", 1))
+	other := another(t, b)
+	var told atomic.Bool
+	b.shelf.after = func(int64) { // ten remain, says the database; before that is heard, seven are sold and the counter is set anew
+		if !told.CompareAndSwap(false, true) {
+			return
+		}
+		b.shelf.set("tea", 3)
+		if err := b.redis.Del(t.Context(), "stock:{tea}").Err(); err != nil {
+			t.Error(err)
+		}
+		one(t.Context(), other, "sets the counter", lines("tea", 1))
+		b.shelf.set("tea", 2)
+	}
+	b.Changed(t.Context(), "tea")
+	b.want(t, "tea", 2)
 }
 
 func TestRedisAway(t *testing.T) {

@@ -115,6 +115,70 @@ func TestUnitsThatComeBackAreSoldOnEveryReplica(t *testing.T) {
 	}
 }
 
+// remembering is a gate with a memory, and the memory.
+func remembering(t *testing.T, b bundle) (*gate.Counters, *gate.SoldOut) {
+	t.Helper()
+	m := gate.NewSoldOut()
+	g, err := gate.New(b.kind, redistest.Guard(t, b.redis), b.shelf, m, gate.Observers{Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, m
+}
+
+// What was refused is forgotten by whatever brings units back, each for itself.
+func TestWhatBringsUnitsBackIsHeard(t *testing.T) {
+	t.Parallel()
+	refused := func(t *testing.T, g *gate.Counters, m *gate.SoldOut) {
+		t.Helper()
+		turn := m.Turn()
+		ticket := one(t.Context(), g, fmt.Sprint("refused ", time.Now()), lines("tea", 11))
+		m.Note(turn, ticket.Left)
+		if m.Short(lines("tea", 11)) == nil {
+			t.Fatal("nothing is remembered")
+		}
+	}
+
+	t.Run("AGiveBack", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t, at(redistest.New(t).Addr))
+		g, m := remembering(t, b)
+		held := one(t.Context(), g, "held", lines("tea", 1))
+		refused(t, g, m)
+		g.GiveBack(t.Context(), held)
+		if m.Short(lines("tea", 11)) != nil {
+			t.Error("a unit that was given back is not heard of")
+		}
+	})
+
+	t.Run("AChangeWhileRedisIsAway", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.New(t)
+		b := setup(t, at(server.Addr))
+		g, m := remembering(t, b)
+		refused(t, g, m)
+		server.Stop()
+		g.Changed(t.Context(), "tea")
+		if m.Short(lines("tea", 11)) != nil {
+			t.Error("changed stock is not heard of while Redis is away")
+		}
+	})
+
+	t.Run("TheResync", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t, at(redistest.New(t).Addr))
+		g, m := remembering(t, b)
+		refused(t, g, m)
+		if err := b.redis.Set(t.Context(), "stock:{tea}", 0, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		before := m.Turn()
+		bundle{Counters: g}.run(t)
+		b.eventually(t, "tea", 10)
+		await(t, "units that the resync found are not heard of", func() bool { return m.Turn() > before })
+	})
+}
+
 // listen has m listen until the test ends, and returns when it does.
 func listen(t *testing.T, m *gate.SoldOut, client redis.UniversalClient, log *slog.Logger) {
 	t.Helper()

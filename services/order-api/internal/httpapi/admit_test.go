@@ -138,17 +138,18 @@ func TestASlowSenderHoldsNoPlace(t *testing.T) {
 	w := setup(t, func(c *Config) {
 		c.Lanes = lanes(t, admission.Config{Orders: 1, Moves: 1, Reads: 1, Operators: 1, Streams: 1})
 	})
+	customer := token(t, "u-1")
 	var d net.Dialer
 	for range 5 {
 		slow, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(w.base, "http://"))
 		must(t, err)
 		defer func() { must(t, slow.Close()) }()
-		_, err = fmt.Fprintf(slow, "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 28\r\n\r\n{")
+		_, err = fmt.Fprintf(slow, "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 28\r\n\r\n{", customer)
 		must(t, err)
 	}
 	deadline := time.Now().Add(300 * time.Millisecond) // time for the slow ones to arrive
 	for time.Now().Before(deadline) {
-		w.place(token(t, "u-1"))
+		w.place(customer)
 	}
 }
 

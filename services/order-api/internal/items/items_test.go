@@ -193,8 +193,8 @@ func TestAbsentSkusAskNobody(t *testing.T) {
 func TestTheFilterIsKeptYoung(t *testing.T) {
 	t.Parallel()
 	b := newTruth(t)
-	addr := redistest.New(t).Addr
-	writer, reader := open(t, b, addr).run(), open(t, b, addr, func(c *Config) { c.FilterMaxAge = time.Second }).run()
+	server := redistest.New(t)
+	writer, reader := open(t, b, server.Addr).run(), open(t, b, server.Addr, func(c *Config) { c.FilterMaxAge = time.Second }).run()
 	b.list(t, 1, 450, "tea", "mug")
 	writer.Changed(t.Context(), "tea")
 	reader.await("an item that another replica listed does not pass", func() bool { return reader.filter.mayHold("tea") })
@@ -202,6 +202,34 @@ func TestTheFilterIsKeptYoung(t *testing.T) {
 	reader.await("an item that nobody told of does not pass in the end", func() bool { return reader.filter.mayHold("mug") })
 	if b.listed.Load() == listed {
 		t.Error("the filter was not made anew")
+	}
+	server.Freeze() // nobody is told now
+	b.list(t, 1, 450, "vase")
+	writer.Changed(t.Context(), "vase")
+	if writer.Unknown([]order.Line{{SkuID: "vase"}}) != nil {
+		t.Error("an item is unknown to the replica that listed it")
+	}
+}
+
+// What was asked for before everything was forgotten is not kept: whoever forgets may have missed a change meanwhile.
+func TestWhatWasAskedForBeforeIsNotKept(t *testing.T) {
+	t.Parallel()
+	b := newTruth(t)
+	b.list(t, 1, 450, "tea")
+	r := open(t, b, redistest.New(t).Addr).run()
+	began, goOn := make(chan struct{}), make(chan struct{})
+	b.while = func() { close(began); <-goOn }
+	old := make(chan int64)
+	go func() { old <- r.price("tea") }()
+	<-began
+	b.list(t, 2, 500, "tea") // nobody told
+	r.forgetAll()
+	close(goOn)
+	<-old
+	b.while = nil
+	must(t, r.shared.redis.FlushAll(t.Context()).Err())
+	if got := r.price("tea"); got != 500 {
+		t.Errorf("tea costs %d", got)
 	}
 }
 
