@@ -25,11 +25,11 @@ type counts struct {
 func newCounts(provider metric.MeterProvider) (c counts, err error) {
 	m := provider.Meter("github.com/floodgate-dev/floodgate/services/order-api/gate")
 	if c.bypasses, err = m.Int64Counter("floodgate.gate.bypassed", metric.WithUnit("{order}"),
-		metric.WithDescription("Orders that the transaction alone decided because Redis did not answer")); err != nil {
+		metric.WithDescription("Orders that the transaction alone decided because the gate did not answer in time, or its breaker was open")); err != nil {
 		return c, err
 	}
 	if c.drift, err = m.Int64Counter("floodgate.gate.drift", metric.WithUnit("{unit}"),
-		metric.WithDescription("Units by which counters were not what the database says, by direction")); err != nil {
+		metric.WithDescription("Units by which the resync found counters wrong, by direction")); err != nil {
 		return c, err
 	}
 	if c.stale, err = m.Int64Counter("floodgate.gate.stale", metric.WithUnit("{line}"),
@@ -37,7 +37,7 @@ func newCounts(provider metric.MeterProvider) (c counts, err error) {
 		return c, err
 	}
 	c.corrections, err = m.Int64Counter("floodgate.gate.corrections", metric.WithUnit("{correction}"),
-		metric.WithDescription("Counters set to what the database says, by direction"))
+		metric.WithDescription("Counters that the resync found wrong and set to what the database says, by direction"))
 	if err == nil {
 		c.begin(context.Background())
 	}

@@ -55,6 +55,10 @@ func TestTheResyncTellsWhatItFound(t *testing.T) {
 		}
 	}
 	before := b.Take(t.Context(), "before", lines("tea", 1))
+	b.shelf.set("tea", 1000)
+	b.Changed(t.Context(), "tea") // a delivery is no drift, nor is what was taken away
+	b.shelf.set("tea", 10)
+	b.Changed(t.Context(), "tea")
 	wants("nothing is wrong", map[string]int64{})
 	b.run(t)
 	for _, wrong := range []int{1000, 4} { // each was sold once, and nobody took anything from the gate since

@@ -65,7 +65,7 @@ func (g *Counters) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		for skus := range slices.Chunk(g.inUse(), chunk) {
-			if _, err := g.correct(ctx, skus, g.stoodStill); err != nil {
+			if _, err := g.correct(ctx, skus, g.stoodStill, g.counts.corrected); err != nil {
 				g.log.DebugContext(ctx, "the resync waits for the next round", "error", err)
 				break
 			}
@@ -78,8 +78,9 @@ func (g *Counters) Run(ctx context.Context) error {
 func (g *Counters) Changed(ctx context.Context, skus ...string) {
 	defer g.memory.Forget(skus...)
 	anyCounter := func(string, reading) (string, bool) { return "", true }
+	noDrift := func(context.Context, int64) {} // it is what was to be done, not what went wrong
 	for range 3 { // another replica may have set a counter between this one's look and its word
-		late, err := g.correct(ctx, skus, anyCounter)
+		late, err := g.correct(ctx, skus, anyCounter, noDrift)
 		if err != nil {
 			g.log.DebugContext(ctx, "changed stock waits for the resync", "skus", len(skus), "error", err)
 			return
@@ -115,9 +116,10 @@ func (g *Counters) stoodStill(sku string, now reading) (from string, may bool) {
 
 // correct sets the counters of skus to what the database says. Counters are read before the database and set only if
 // they were not set meanwhile; late says that one was. Raising one needs the leave of mayRaise, which also says from
-// which counter.
+// which counter. found is told by how many units each counter was too low, or too high.
 func (g *Counters) correct(
 	ctx context.Context, skus []string, mayRaise func(sku string, r reading) (from string, may bool),
+	found func(ctx context.Context, units int64),
 ) (late bool, err error) {
 	readings, err := g.read(ctx, skus)
 	if err != nil {
@@ -145,7 +147,7 @@ func (g *Counters) correct(
 			late = true
 			continue
 		}
-		g.counts.corrected(ctx, r.remaining-left)
+		found(ctx, r.remaining-left)
 		if left < r.remaining {
 			g.memory.Forget(sku)
 		}
