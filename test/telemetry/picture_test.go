@@ -85,7 +85,7 @@ func panel(body *strings.Builder, y int, title string, rows []branch, asked map[
 	below := y + len(rows)*high
 	for part := range 5 {
 		x := names + (took-names)*part/4
-		at := time.Duration(to-from) * time.Duration(part) / 4 //nolint:gosec // a trace is short
+		at := time.Duration(to-from) * time.Duration(part) / 4
 		fmt.Fprintf(body, `<path class="grid" d="M%d %dV%d"/><text class="quiet" x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", x, y-6, below, x, y-10, short(at))
 	}
 	for _, s := range rows {
@@ -94,7 +94,7 @@ func panel(body *strings.Builder, y int, title string, rows []branch, asked map[
 		for _, a := range asked[string(s.GetSpanId())] {
 			bar(a, "waits", y+7, high-14)
 		}
-		fmt.Fprintf(body, `<text class="quiet" x="%d" y="%d">%s</text>`+"\n", took+8, y+14, short(time.Duration(s.GetEndTimeUnixNano()-s.GetStartTimeUnixNano()))) //nolint:gosec // a span is short
+		fmt.Fprintf(body, `<text class="quiet" x="%d" y="%d">%s</text>`+"\n", took+8, y+14, short(time.Duration(s.GetEndTimeUnixNano()-s.GetStartTimeUnixNano())))
 		y += high
 	}
 	return y
