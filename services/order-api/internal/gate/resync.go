@@ -78,8 +78,9 @@ func (g *Counters) Run(ctx context.Context) error {
 func (g *Counters) Changed(ctx context.Context, skus ...string) {
 	defer g.memory.Forget(skus...)
 	anyCounter := func(string, reading) (string, bool) { return "", true }
-	noDrift := func(context.Context, int64) {} // it is what was to be done, not what went wrong
-	for range 3 {                              // another replica may have set a counter between this one's look and its word
+	// What is corrected here went not wrong: it was to be done.
+	noDrift := func(context.Context, int64) {}
+	for range 3 { // another replica may have set a counter between this one's look and its word
 		late, err := g.correct(ctx, skus, anyCounter, noDrift)
 		if err != nil {
 			g.log.DebugContext(ctx, "changed stock waits for the resync", "skus", len(skus), "error", err)
