@@ -97,10 +97,13 @@ func TestUnitsThatComeBackAreSoldOnEveryReplica(t *testing.T) {
 				}
 			}
 			stock.set("tea", 5)
-			began := time.Now()
+			began, before := time.Now(), memories[1].Turn()
 			gates[0].Changed(t.Context(), "tea")
 			if memories[0].Short(lines("tea", 1)) != nil {
 				t.Error("who was told still calls it sold out")
+			}
+			if heard {
+				await(t, "the other replica is not told", func() bool { return memories[1].Turn() > before })
 			}
 			await(t, "the other replica does not sell what came back", func() bool { return memories[1].Short(lines("tea", 1)) == nil })
 			if took := time.Since(began); took > 1200*time.Millisecond {
