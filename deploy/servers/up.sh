@@ -125,6 +125,20 @@ announce() {
   mv "$here/suite.json.new" "$here/suite.json"
 }
 
+# remember writes what the services are set to, secrets included, for their commands in an operator's shell.
+remember() {
+  local name
+  (
+    umask 077
+    exec >"$here/env.new"
+    printf '# What the services of make up are set to: source this file before their commands.\n'
+    for name in $(compgen -e | grep -E '^(FLOODGATE|ORDER_API|INVENTORY|POINTS|LOGISTICS|DLQ_REPLAYER)_'); do
+      printf 'export %s=%q\n' "$name" "${!name}"
+    done
+  )
+  mv "$here/env.new" "$here/env"
+}
+
 up() {
   local service k wanted=() begun=0
   check_replicas
@@ -141,6 +155,7 @@ up() {
   local until=$((SECONDS + patience)) name
   for name in "${wanted[@]}"; do await "$name" "$until"; done
   announce
+  remember
   say "up: ${#wanted[@]} services ready, $begun started now; logs are in .floodgate/up"
   ps_table >&2
 }
@@ -158,7 +173,7 @@ down() {
       sleep 0.1
     done
   done
-  rm -f "$here"/*.pid "$here"/*.ports "$here/suite.json"
+  rm -f "$here"/*.pid "$here"/*.ports "$here/suite.json" "$here/env"
   say "down: ${#pids[@]} services stopped; their data stays"
 }
 

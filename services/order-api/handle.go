@@ -193,8 +193,15 @@ func newChecker(s *store.Store, log *slog.Logger, provider metric.MeterProvider)
 	counter, err := provider.Meter("github.com/floodgate-dev/floodgate/services/order-api").Int64Counter(
 		"floodgate.order.state.disagreements", metric.WithUnit("{move}"),
 		metric.WithDescription("Announced moves that the database does not know, by why"))
+	if err == nil {
+		for _, why := range []string{order.WhyMissing, order.WhyAhead, order.WhyDiffers} {
+			counter.Add(context.Background(), 0, because(why)) // shown from the start, so that the first is seen to be an increase
+		}
+	}
 	return checker{s, log, counter}, err
 }
+
+func because(why string) metric.AddOption { return metric.WithAttributes(attribute.String("why", why)) }
 
 // handle compares a batch of order-status-changes. It is a kafka.Handler; what it changes is what it repairs.
 func (c checker) handle(ctx context.Context, tx *database.Tx, records []kafka.Record) ([]bool, error) {
@@ -216,7 +223,7 @@ func (c checker) handle(ctx context.Context, tx *database.Tx, records []kafka.Re
 	repaired := map[order.Announced]bool{}
 	for _, d := range disagreements {
 		repaired[d.Announced] = d.Repaired
-		c.disagreements.Add(ctx, 1, metric.WithAttributes(attribute.String("why", d.Why)))
+		c.disagreements.Add(ctx, 1, because(d.Why))
 		c.log.ErrorContext(ctx, "an announced move is not what the database knows", "order", d.OrderID, "why", d.Why,
 			"announced", d.Status, "announcedVersion", d.Version, "status", d.Now, "version", d.At, "repaired", d.Repaired)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ func TestThePageListsWhatARunningSuiteEmits(t *testing.T) {
 	s := suite.Start(t, suite.Config{Env: []string{
 		"FLOODGATE_LOG_FORMAT=json", "FLOODGATE_OTLP_ENDPOINT=" + in.grpc, "FLOODGATE_TRACE_SAMPLE_RATIO=1", "OTEL_BSP_SCHEDULE_DELAY=200",
 	}})
+	quiet(t, s)
 	live(t, s)
 	listed := rowsOf(string(text), spanRow, func(found []string) string { return found[1] + " " + found[2] })
 	spoil(t, s, in, listed)
@@ -60,6 +62,34 @@ func TestThePageListsWhatARunningSuiteEmits(t *testing.T) {
 	for field := range given {
 		if !strings.Contains(string(text), "`"+field+"`") {
 			t.Errorf("the page does not say what the field %s is", field)
+		}
+	}
+}
+
+// increases is a counter whose increase an alert looks at.
+var increases = regexp.MustCompile(`(?:increase|rate)\((\w+)`)
+
+// quiet checks, before anything goes wrong, that every counter is there whose increase an alert looks at: one that comes with its
+// first event is 1 from its first moment, and never increased. Requests and settled records come by themselves; the alert of dead
+// letters looks for those that are new.
+func quiet(t *testing.T, s *suite.Suite) {
+	t.Helper()
+	rules, err := filepath.Glob("../../deploy/prometheus/rules/*.yaml")
+	if err != nil || len(rules) < 10 {
+		t.Fatalf("%d rules: %v", len(rules), err)
+	}
+	told := scraped(t, s)
+	for _, path := range rules {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range increases.FindAllStringSubmatch(string(text), -1) {
+			switch name := found[1]; {
+			case strings.HasPrefix(name, "http_server_"), name == "floodgate_consumer_records_total", name == "floodgate_consumer_dead_letters_total":
+			case told[name] == nil:
+				t.Errorf("%s looks at the increase of %s, which is not told before its first event", filepath.Base(path), name)
+			}
 		}
 	}
 }
