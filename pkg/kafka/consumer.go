@@ -148,7 +148,11 @@ func (c *Consumer) member(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = group.Close() }() // it leaves the group; its error is always nil
+	known := "" // our name in the group
+	defer func() {
+		_ = group.Close() // it leaves the group; its error is always nil
+		c.leave(context.WithoutCancel(ctx), known)
+	}()
 	ctx, leave := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() { leave(c.watchTopics(ctx, there)) })
@@ -166,8 +170,22 @@ func (c *Consumer) member(ctx context.Context) error {
 			c.Log.InfoContext(ctx, "waiting for the group", "error", err)
 			continue
 		}
+		known = generation.MemberID
 		c.serve(ctx, generation, there)
 	}
+}
+
+// leave sees to it that the member has left. kafka-go's group, closed while it hears that others rebalance, ends without leaving, and
+// who joins next would wait for its session to end. One that has left already is unknown, which is as well.
+func (c *Consumer) leave(ctx context.Context, member string) {
+	if member == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
+	defer cancel()
+	_, _ = c.client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{ // refused where all is well; else the session ends some time
+		GroupID: c.Kafka.TopicPrefix + c.Group, Members: []kafka.LeaveGroupRequestMember{{ID: member}},
+	})
 }
 
 const (

@@ -206,8 +206,8 @@ func TestRestartsInTurnLoseNoRequest(t *testing.T) {
 				paidSoon(t, s)
 			}
 			victim.Start()
-			// Who is told to stop in the middle of a rebalance may leave a member behind that nobody is, and who joins next waits
-			// for its session: seen once in CI, and not understood yet. No request is lost by it, which is what this test promises.
+			// Who is told to stop while its first join is under way leaves a member behind that it has no name for, and who joins
+			// next waits for its session. No request is lost by it, which is what this test promises.
 			victim.WaitReady(session + patience)
 		}
 	}

@@ -78,7 +78,7 @@ func (g *Counters) Run(ctx context.Context) error {
 func (g *Counters) Changed(ctx context.Context, skus ...string) {
 	defer g.memory.Forget(skus...)
 	anyCounter := func(string, reading) (string, bool) { return "", true }
-	// What is corrected here went not wrong: it was to be done.
+	// What is corrected here did not go wrong: it was to be done.
 	noDrift := func(context.Context, int64) {}
 	for range 3 { // another replica may have set a counter between this one's look and its word
 		late, err := g.correct(ctx, skus, anyCounter, noDrift)
