@@ -131,7 +131,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	guard := redisdb.NewGuard(client, s.shield.Door(shield.Redis))
+	guard := redisdb.NewGuard(client, s.shield.Door(shield.Redis), cfg.Redis.Patience)
 	soldOut := gate.NewSoldOut()
 	keeper, err := openGate(cfg.Gate, guard, books, soldOut, tel)
 	if err != nil {

@@ -23,7 +23,6 @@ import (
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/accept"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
-	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/redistest"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/store"
 )
@@ -77,9 +76,8 @@ func (s *shop) replica(t *testing.T, kind, dsn string) *replica {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	r := &replica{gate: gate.Off{}}
 	if kind == gate.KindLua {
-		client := redisdb.Open(redisdb.Config{Addrs: []string{s.redis.Addr}})
-		t.Cleanup(func() { _ = client.Close() })
-		r.gate, err = gate.New(gate.KindLua, redistest.Guard(t, client), truth, gate.NewSoldOut(), gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
+		cfg := redistest.Hurried(s.redis.Addr)
+		r.gate, err = gate.New(gate.KindLua, redistest.Guard(t, redistest.Open(t, cfg), cfg), truth, gate.NewSoldOut(), gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
 		must(t, err)
 	}
 	r.Committer, err = accept.New(accept.Config{

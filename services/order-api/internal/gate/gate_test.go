@@ -65,6 +65,7 @@ func (s *shelf) set(sku string, units int64) {
 type bundle struct {
 	*gate.Counters
 	kind  string
+	cfg   redisdb.Config
 	redis redis.UniversalClient
 	shelf *shelf
 	meter metric.MeterProvider
@@ -80,8 +81,10 @@ type ground struct {
 
 func setup(t testing.TB, on ground) bundle {
 	t.Helper()
-	b := bundle{kind: on.kind, meter: on.meter, redis: redisdb.Open(on.Config), shelf: &shelf{units: map[string]int64{"tea": 10, "mug": 5}}}
-	t.Cleanup(func() { _ = b.redis.Close() })
+	b := bundle{
+		kind: on.kind, meter: on.meter, cfg: on.Config, redis: redistest.Open(t, on.Config),
+		shelf: &shelf{units: map[string]int64{"tea": 10, "mug": 5}},
+	}
 	b.Counters = another(t, b)
 	return b
 }
@@ -103,7 +106,7 @@ func another(t testing.TB, b bundle) *gate.Counters {
 	if b.meter == nil {
 		b.meter = noop.NewMeterProvider()
 	}
-	g, err := gate.New(b.kind, redistest.Guard(t, b.redis), b.shelf, gate.NewSoldOut(), gate.Observers{Log: log, Meter: b.meter})
+	g, err := gate.New(b.kind, redistest.Guard(t, b.redis, b.cfg), b.shelf, gate.NewSoldOut(), gate.Observers{Log: log, Meter: b.meter})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +184,7 @@ func each(t *testing.T, name string, test func(t *testing.T, on ground)) {
 }
 
 func at(addr string) ground {
-	return ground{Config: redisdb.Config{Addrs: []string{addr}}, kind: gate.KindLua}
+	return ground{Config: redistest.At(addr), kind: gate.KindLua}
 }
 
 func TestCounters(t *testing.T) {
@@ -443,7 +446,7 @@ func TestRedisAway(t *testing.T) {
 func TestRedisFrozen(t *testing.T) {
 	t.Parallel()
 	server := redistest.New(t)
-	b := setup(t, at(server.Addr))
+	b := setup(t, ground{Config: redistest.Hurried(server.Addr), kind: gate.KindLua})
 	b.Take(t.Context(), "before", lines("tea", 1))
 	server.Freeze()
 	began := time.Now()

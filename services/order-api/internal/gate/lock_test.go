@@ -77,7 +77,7 @@ func TestAHolderThatOutlivesItsLease(t *testing.T) {
 	b.want(t, "tea", -1)
 	aside.Del(t.Context(), lockOfTea)
 	b.shelf.set("tea", 3) // the truth sold what was there, once
-	other := bundle{kind: b.kind, redis: aside, shelf: b.shelf}
+	other := bundle{kind: b.kind, cfg: b.cfg, redis: aside, shelf: b.shelf}
 	other.Counters = another(t, other)
 	if other.Take(t.Context(), "after", lines("tea", 3)).Refused() {
 		t.Error("a counter below zero refuses what there is")

@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
-	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/redistest"
 )
 
@@ -68,15 +67,15 @@ func TestUnitsThatComeBackAreSoldOnEveryReplica(t *testing.T) {
 	for _, heard := range []bool{true, false} {
 		t.Run(fmt.Sprintf("told=%v", heard), func(t *testing.T) {
 			t.Parallel()
-			client := redisdb.Open(redisdb.Config{Addrs: []string{redistest.New(t).Addr}})
-			t.Cleanup(func() { _ = client.Close() })
+			cfg := redistest.At(redistest.New(t).Addr)
+			client := redistest.Open(t, cfg)
 			log := slog.New(slog.NewTextHandler(io.Discard, nil))
 			stock := &shelf{units: map[string]int64{"tea": 0}}
 			var memories []*gate.SoldOut
 			var gates []*gate.Counters
 			for range 2 {
 				m := gate.NewSoldOut()
-				g, err := gate.New(gate.KindLua, redistest.Guard(t, client), stock, m, gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
+				g, err := gate.New(gate.KindLua, redistest.Guard(t, client, cfg), stock, m, gate.Observers{Log: log, Meter: noop.NewMeterProvider()})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -122,7 +121,7 @@ func TestUnitsThatComeBackAreSoldOnEveryReplica(t *testing.T) {
 func remembering(t *testing.T, b bundle) (*gate.Counters, *gate.SoldOut) {
 	t.Helper()
 	m := gate.NewSoldOut()
-	g, err := gate.New(b.kind, redistest.Guard(t, b.redis), b.shelf, m, gate.Observers{Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider()})
+	g, err := gate.New(b.kind, redistest.Guard(t, b.redis, b.cfg), b.shelf, m, gate.Observers{Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider()})
 	if err != nil {
 		t.Fatal(err)
 	}

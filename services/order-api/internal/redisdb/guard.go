@@ -2,6 +2,7 @@ package redisdb
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,11 +14,14 @@ import (
 type Guard struct {
 	redis.UniversalClient
 
-	door *shield.Door
+	door     *shield.Door
+	patience time.Duration
 }
 
-// NewGuard guards client, which it does not close, with the breakers of door.
-func NewGuard(client redis.UniversalClient, door *shield.Door) *Guard { return &Guard{client, door} }
+// NewGuard guards client, which it does not close, with the breakers of door; no visit takes longer than patience.
+func NewGuard(client redis.UniversalClient, door *shield.Door, patience time.Duration) *Guard {
+	return &Guard{client, door, patience}
+}
 
 // Visit runs f against Redis, unless Redis was away a moment ago. A caller who left must not count as Redis's failure, nor
 // cut off a script that may already have run; so f's context knows its patience only.
@@ -27,7 +31,7 @@ func Visit[T any](ctx context.Context, g *Guard, f func(ctx context.Context) (T,
 		return answer, err
 	}
 	defer func() { pass.Leave(failure(err)) }()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), Patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.patience)
 	defer cancel()
 	return f(ctx)
 }

@@ -15,9 +15,8 @@ import (
 func TestAFrozenRedisCostsAFew(t *testing.T) {
 	t.Parallel()
 	server := redistest.New(t)
-	client := redisdb.Open(redisdb.Config{Addrs: []string{server.Addr}})
-	t.Cleanup(func() { _ = client.Close() })
-	g := redistest.Guard(t, client)
+	cfg := redistest.Hurried(server.Addr)
+	g := redistest.Guard(t, redistest.Open(t, cfg), cfg)
 	ping := func(ctx context.Context) (string, error) { return g.Ping(ctx).Result() }
 	if _, err := redisdb.Visit(t.Context(), g, ping); err != nil {
 		t.Fatal(err)

@@ -15,8 +15,7 @@ import (
 func TestListen(t *testing.T) {
 	t.Parallel()
 	server := redistest.New(t)
-	client := redisdb.Open(redisdb.Config{Addrs: []string{server.Addr}})
-	t.Cleanup(func() { _ = client.Close() })
+	client := redistest.Open(t, redistest.Hurried(server.Addr))
 	ctx, cancel := context.WithCancel(t.Context())
 	var connected, lost atomic.Int64
 	heard := make(chan string, 10)

@@ -1,6 +1,6 @@
 // Package redisdb opens the Redis that order-api's gate and its cache of items share.
 //
-// It promises that a Redis which is away is noticed quickly and costs a caller no more than Patience: nothing in the
+// It promises that a Redis which is away is noticed quickly and costs a caller no more than its patience: nothing in the
 // service needs Redis to be right.
 package redisdb
 
@@ -18,9 +18,6 @@ import (
 	"github.com/floodgate-dev/floodgate/pkg/trust"
 )
 
-// Patience bounds what one visit of Redis may cost a request before the request goes on without it.
-const Patience = 500 * time.Millisecond
-
 // Config says where Redis is: one node, a Cluster, or a master that sentinels know. No address: there is none.
 type Config struct {
 	Addrs            []string      `mapstructure:"redis_addrs"`
@@ -34,10 +31,18 @@ type Config struct {
 	MasterName       string        `mapstructure:"redis_master_name"`
 	SentinelUsername string        `mapstructure:"redis_sentinel_username"`
 	SentinelPassword config.Secret `mapstructure:"redis_sentinel_password"`
+
+	// Patience bounds what one visit of Redis may cost a request before the request goes on without it.
+	Patience time.Duration `mapstructure:"redis_patience"`
 }
 
+// maxPatience keeps a Redis that is away from holding orders up for as long as their senders wait.
+const maxPatience = 10 * time.Second
+
 // Defaults are the settings of a service that was told nothing.
-func Defaults() Config { return Config{Addrs: []string{"127.0.0.1:6379"}} }
+func Defaults() Config {
+	return Config{Addrs: []string{"127.0.0.1:6379"}, Patience: 500 * time.Millisecond}
+}
 
 // Check says what is wrong with c, all at once; nil when nothing is.
 func (c Config) Check() []string {
@@ -55,6 +60,9 @@ func (c Config) Check() []string {
 	}
 	if c.Username != "" && c.Password == "" {
 		bad = append(bad, "redis_username needs redis_password")
+	}
+	if c.Patience < time.Millisecond || c.Patience > maxPatience {
+		bad = append(bad, fmt.Sprintf("redis_patience is %v: it must be from 1ms to %v", c.Patience, maxPatience))
 	}
 	return append(bad, c.files().Check(c.TLS, "redis_tls", "redis_tls")...)
 }
@@ -80,7 +88,7 @@ func Open(c Config) redis.UniversalClient {
 		IsClusterMode: c.Cluster,
 		// A request must never wait long for what it can do without: no retries behind a breaker's back, and no
 		// queueing for a connection beyond its patience.
-		MaxRetries: -1, DialTimeout: Patience, ReadTimeout: Patience, WriteTimeout: Patience, PoolTimeout: Patience,
+		MaxRetries: -1, DialTimeout: c.Patience, ReadTimeout: c.Patience, WriteTimeout: c.Patience, PoolTimeout: c.Patience,
 		DialerRetries: 1, ContextTimeoutEnabled: true, PoolSize: 64,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

@@ -4,22 +4,26 @@ import (
 	"crypto/tls"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/floodgate-dev/floodgate/pkg/servertest"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/redisdb"
+	"github.com/floodgate-dev/floodgate/services/order-api/internal/redistest"
 )
 
 func TestConfigComplains(t *testing.T) {
 	t.Parallel()
 	for complaint, cfg := range map[string]redisdb.Config{
-		"must be host:port":    {Addrs: []string{"a"}},
-		"contradict":           {Addrs: []string{"a:1"}, Cluster: true, MasterName: "m"},
-		"need redis_master":    {Addrs: []string{"a:1"}, SentinelUsername: "u"},
-		"needs redis_password": {Addrs: []string{"a:1"}, Username: "u"},
-		"need redis_tls":       {Addrs: []string{"a:1"}, TLSCAFile: "ca.crt"},
-		"redis_tls_ca_file: ":  {Addrs: []string{"a:1"}, TLS: true, TLSCAFile: "/nowhere/ca.crt"},
+		"must be host:port":    {Addrs: []string{"a"}, Patience: time.Second},
+		"redis_patience is 0s": {Addrs: []string{"a:1"}},
+		"from 1ms to 10s":      {Addrs: []string{"a:1"}, Patience: 11 * time.Second},
+		"contradict":           {Addrs: []string{"a:1"}, Patience: time.Second, Cluster: true, MasterName: "m"},
+		"need redis_master":    {Addrs: []string{"a:1"}, Patience: time.Second, SentinelUsername: "u"},
+		"needs redis_password": {Addrs: []string{"a:1"}, Patience: time.Second, Username: "u"},
+		"need redis_tls":       {Addrs: []string{"a:1"}, Patience: time.Second, TLSCAFile: "ca.crt"},
+		"redis_tls_ca_file: ":  {Addrs: []string{"a:1"}, Patience: time.Second, TLS: true, TLSCAFile: "/nowhere/ca.crt"},
 	} {
 		if bad := cfg.Check(); len(bad) != 1 || !strings.Contains(bad[0], complaint) {
 			t.Errorf("%+v: complaints %q, want one with %q", cfg, bad, complaint)
@@ -45,7 +49,9 @@ func TestRedisIsKnownByItsAuthority(t *testing.T) {
 	t.Cleanup(server.Close)
 	server.RequireAuth("secret")
 	ping := func(ca string) error {
-		client := redisdb.Open(redisdb.Config{Addrs: []string{server.Addr()}, Password: "secret", TLS: true, TLSCAFile: ca})
+		cfg := redistest.At(server.Addr())
+		cfg.Password, cfg.TLS, cfg.TLSCAFile = "secret", true, ca
+		client := redisdb.Open(cfg)
 		defer func() { _ = client.Close() }()
 		return client.Ping(t.Context()).Err()
 	}

@@ -147,13 +147,33 @@ func (s *Server) Client() *redis.Client {
 	return client
 }
 
-// Guard puts the breakers that are built in before client.
-func Guard(tb testing.TB, client redis.UniversalClient) *redisdb.Guard {
+// At is how a test reaches the Redis at addr. It has patience with a busy machine, which is not what most tests try.
+func At(addr string) redisdb.Config {
+	return redisdb.Config{Addrs: []string{addr}, Patience: 10 * time.Second}
+}
+
+// Hurried is At with the patience of a service, for tests of a Redis that does not answer.
+func Hurried(addr string) redisdb.Config {
+	cfg := redisdb.Defaults()
+	cfg.Addrs = []string{addr}
+	return cfg
+}
+
+// Open opens a client as cfg says, and closes it when the test ends.
+func Open(tb testing.TB, cfg redisdb.Config) redis.UniversalClient {
+	tb.Helper()
+	client := redisdb.Open(cfg)
+	tb.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Guard puts the breakers that are built in before client, which has the patience of cfg.
+func Guard(tb testing.TB, client redis.UniversalClient, cfg redisdb.Config) *redisdb.Guard {
 	tb.Helper()
 	s, err := shield.New(shield.Config{}, shield.Observers{Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider()})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(s.Close)
-	return redisdb.NewGuard(client, s.Door(shield.Redis))
+	return redisdb.NewGuard(client, s.Door(shield.Redis), cfg.Patience)
 }
