@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -139,6 +140,7 @@ func (c *Consumer) member(ctx context.Context) error {
 	defer cancel()
 	dialer := c.Kafka.dialer()
 	dialer.DialFunc = breakable(last)
+	dialer.ClientID += "-" + rand.Text() // of nobody else
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: c.Kafka.TopicPrefix + c.Group, Brokers: c.Kafka.Brokers, Dialer: dialer, Topics: slices.Sorted(maps.Keys(there)),
 		SessionTimeout: c.Kafka.SessionTimeout, HeartbeatInterval: min(c.Kafka.SessionTimeout/5, hearEvery), RebalanceTimeout: c.Kafka.SessionTimeout,
@@ -148,10 +150,9 @@ func (c *Consumer) member(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := "" // our name in the group
 	defer func() {
-		_ = group.Close() // it leaves the group; its error is always nil
-		c.leave(context.WithoutCancel(ctx), known)
+		_ = group.Close() // it leaves the group, but for what leave tells; its error is always nil
+		c.leave(context.WithoutCancel(ctx), dialer.ClientID)
 	}()
 	ctx, leave := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup
@@ -170,22 +171,29 @@ func (c *Consumer) member(ctx context.Context) error {
 			c.Log.InfoContext(ctx, "waiting for the group", "error", err)
 			continue
 		}
-		known = generation.MemberID
 		c.serve(ctx, generation, there)
 	}
 }
 
-// leave sees to it that the member has left. kafka-go's group, closed while it hears that others rebalance, ends without leaving, and
-// who joins next would wait for its session to end. One that has left already is unknown, which is as well.
-func (c *Consumer) leave(ctx context.Context, member string) {
-	if member == "" {
-		return
-	}
+// leave sees to it that the member whose client is named so has left. kafka-go's group, closed while it joins or hears that others
+// rebalance, ends without leaving, and who joins next would wait for its session to end. What cannot be asked or told now does.
+func (c *Consumer) leave(ctx context.Context, client string) {
 	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
 	defer cancel()
-	_, _ = c.client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{ // refused where all is well; else the session ends some time
-		GroupID: c.Kafka.TopicPrefix + c.Group, Members: []kafka.LeaveGroupRequestMember{{ID: member}},
-	})
+	id := c.Kafka.TopicPrefix + c.Group
+	said, err := c.client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{id}})
+	if err != nil {
+		return
+	}
+	for _, group := range said.Groups {
+		for _, m := range group.Members {
+			if m.ClientID == client {
+				_, _ = c.client.LeaveGroup(ctx, &kafka.LeaveGroupRequest{
+					GroupID: id, Members: []kafka.LeaveGroupRequestMember{{ID: m.MemberID}},
+				})
+			}
+		}
+	}
 }
 
 const (

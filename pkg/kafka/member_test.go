@@ -2,9 +2,9 @@ package kafka_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -141,52 +141,88 @@ func TestMembersComeAndGo(t *testing.T) {
 	})
 }
 
-// silent is a member of the group that has joined and says nothing more, as one that was killed: who joins after it waits
-// for the end of its session.
-func (b *bundle) silent(session time.Duration) {
+// session is longer than anybody here waits.
+const session = 5 * time.Minute
+
+// killed joins the group and dies without a word: who joins next waits for the end of its session.
+func (b *bundle) killed() {
 	b.t.Helper()
-	join := &segment.JoinGroupRequest{
-		GroupID: b.cfg.TopicPrefix + group, SessionTimeout: session, RebalanceTimeout: session, ProtocolType: "consumer",
-		Protocols: []segment.GroupProtocol{{Name: "roundrobin", Metadata: segment.GroupProtocolSubscription{Topics: []string{b.cfg.TopicPrefix + topic}}}},
+	var dialer net.Dialer
+	alive, kill := context.WithCancel(b.t.Context())
+	defer kill()
+	member, err := segment.NewConsumerGroup(segment.ConsumerGroupConfig{
+		ID: b.cfg.TopicPrefix + group, Brokers: b.cfg.Brokers, Topics: []string{b.cfg.TopicPrefix + topic},
+		SessionTimeout: session, RebalanceTimeout: session, GroupBalancers: []segment.GroupBalancer{segment.RoundRobinGroupBalancer{}},
+		Dialer: &segment.Dialer{DialFunc: func(_ context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(alive, network, addr)
+			if err == nil {
+				context.AfterFunc(alive, func() { _ = conn.Close() })
+			}
+			return conn, err
+		}},
+	})
+	b.must(err)
+	defer func() { _ = member.Close() }()
+	b.await("it joins", func() (bool, string) {
+		_, err := member.Next(alive)
+		return err == nil, fmt.Sprint(err)
+	})
+	kill()
+}
+
+// members is how many members the broker has heard of.
+func (b *bundle) members() (n int, err error) {
+	err = b.ask(func(ctx context.Context, c *segment.Client) error {
+		said, err := c.DescribeGroups(ctx, &segment.DescribeGroupsRequest{GroupIDs: []string{b.cfg.TopicPrefix + group}})
+		if err == nil {
+			n = len(said.Groups[0].Members)
+		}
+		return err
+	})
+	return n, err
+}
+
+func (b *bundle) hasMembers(want int) {
+	b.t.Helper()
+	if n, err := b.members(); n != want || err != nil {
+		b.t.Errorf("the group has %d members, want %d; %v", n, want, err)
 	}
-	b.await("a member joins", func() (bool, string) {
-		var said *segment.JoinGroupResponse
-		err := b.ask(func(ctx context.Context, c *segment.Client) (err error) {
-			said, err = c.JoinGroup(ctx, join)
-			return err
-		})
-		if err != nil {
-			return false, err.Error()
-		}
-		if errors.Is(said.Error, segment.MemberIDRequired) {
-			join.MemberID = said.MemberID
-		}
-		return said.Error == nil, fmt.Sprint(said.Error)
-	})
 }
 
-// awaitMembers waits until the broker has heard of n members.
-func (b *bundle) awaitMembers(n int) {
+func (b *bundle) awaitMembers(want int) {
 	b.t.Helper()
-	b.await(fmt.Sprint(n, " members"), func() (bool, string) {
-		var said *segment.DescribeGroupsResponse
-		err := b.ask(func(ctx context.Context, c *segment.Client) (err error) {
-			said, err = c.DescribeGroups(ctx, &segment.DescribeGroupsRequest{GroupIDs: []string{b.cfg.TopicPrefix + group}})
-			return err
-		})
-		if err != nil {
-			return false, err.Error()
-		}
-		return len(said.Groups[0].Members) == n, fmt.Sprintf("%+v", said.Groups[0])
+	b.await(fmt.Sprint(want, " members"), func() (bool, string) {
+		n, err := b.members()
+		return n == want, fmt.Sprint(n, err)
 	})
 }
 
-// A member that waits for one that died is told to stop, and does: its service would be killed otherwise.
+func patient(c *kafka.ConsumerConfig) { c.Kafka.SessionTimeout = session }
+
+// A member that waits for one that died is told to stop, and does: its service would be killed otherwise. It has left by then, for
+// who joins next would wait for it too: when it had just come and has no name yet,
 func TestStopWhileTheGroupWaitsForAnother(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, b *bundle) {
-		b.silent(30 * time.Second)
-		b.stops(b.consumer(), func() { b.awaitMembers(2) }, func() {})
+		b.killed()
+		b.stops(b.consumer(patient), func() { b.awaitMembers(2) }, func() {})
+		b.hasMembers(1)
+	})
+}
+
+// and when it was there before the one that died.
+func TestStopWhileTheGroupForms(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b *bundle) {
+		b.send(topic, numbered(0, 1)...)
+		b.stops(b.consumer(patient), func() {
+			b.awaitSeen(1)
+			b.killed()
+			b.start(b.consumer(patient).Run)
+			b.awaitMembers(3)
+			<-time.After(4 * time.Second) // it has heard of that, and joins anew
+		}, func() {})
+		b.hasMembers(2)
 	})
 }
 
