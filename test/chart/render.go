@@ -34,7 +34,7 @@ func tool(tb testing.TB, name string) string {
 	}
 	path := filepath.Join(filepath.Dir(strings.TrimSpace(string(out))), name)
 	if _, err := os.Stat(path); err != nil {
-		tb.Fatalf("%v: run `make helm-check` first, which builds it", err)
+		tb.Fatalf("%v: `make test` and `make helm-check` build it", err)
 	}
 	return path
 }
