@@ -76,6 +76,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			{Name: "database", Probe: db.Ready},
 			{Name: "tables", Probe: s.tables.Ready},
 			{Name: "events", Probe: s.eventsFlow},
+			{Name: "items", Probe: s.itemsWarm},
 			{Name: "rules", Probe: rules.Ready},
 		}}.Serve(ctx, cfg.Run.OpsAddr())
 	})
@@ -104,6 +105,7 @@ type service struct {
 
 	events atomic.Pointer[func() error] // how the relay and the consumers are
 	flowed atomic.Bool                  // they were well once
+	items  atomic.Pointer[items.Cache]
 }
 
 // run wires the service by hand, top to bottom. It stops from the bottom up: the door first, the relay last, so that what
@@ -145,6 +147,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.items.Store(catalogue)
 	committer, err := accept.New(accept.Config{
 		Books: books, Gate: keeper, SoldOut: soldOut, Unknown: catalogue.Unknown, Committers: cfg.Committers, Queue: cfg.Queue, Wake: relay.Wake, Log: tel.Log, Meter: tel.Meter, Tracer: tel.Tracer,
 	})
@@ -187,7 +190,6 @@ func (s *service) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	catalogue.Warm(ctx)
 	g := run.NewGroup(ctx)
 	g.Start("relay", relay.Run)
 	g.Start("order-api group", s.onceTopicsExist(listen.Run))
@@ -240,6 +242,13 @@ func (s *service) onceTopicsExist(consume func(context.Context) error) func(cont
 		}
 		return consume(ctx)
 	}
+}
+
+func (s *service) itemsWarm(ctx context.Context) error {
+	if catalogue := s.items.Load(); catalogue != nil {
+		return catalogue.Warm(ctx)
+	}
+	return errors.New("the cache of items has not started")
 }
 
 // keeper is a gate with all that the service does to it.

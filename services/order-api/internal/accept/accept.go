@@ -92,7 +92,7 @@ type slot struct {
 	queued  time.Time
 	picked  time.Time          // when a committer took it
 	passed  time.Time          // when the gate had answered
-	trace   *trace.SpanContext // of the order, where it is recorded
+	trace   trace.SpanContext  // of the order's request, recorded or not
 	batch   *trace.SpanContext // that it was written in, where that is recorded
 	turn    uint64             // of the memory of what is sold out, when the gate was asked
 	ticket  gate.Ticket        // what the gate let through; the answer comes after it
@@ -182,9 +182,8 @@ func (c *Committer) enqueue(ctx context.Context, d order.Draft, refusal error) (
 	if c.stopped {
 		return nil, fmt.Errorf("%w: this process stops", ErrUnavailable)
 	}
-	s := &slot{draft: d, refusal: refusal, queued: time.Now(), done: make(chan answer, 1)}
-	if of := trace.SpanContextFromContext(ctx); of.IsSampled() {
-		s.trace = new(of)
+	s := &slot{
+		draft: d, refusal: refusal, queued: time.Now(), trace: trace.SpanContextFromContext(ctx), done: make(chan answer, 1),
 	}
 	select {
 	case c.queue <- s:

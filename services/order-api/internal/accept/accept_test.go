@@ -26,10 +26,19 @@ type books struct {
 	lookup func(drafts []order.Draft) ([]*order.Verdict, error)
 
 	mu      sync.Mutex
-	batches [][]string // the ids of each call of Accept; guarded by mu
+	batches [][]string         // the ids of each call of Accept; guarded by mu
+	of      []trace.SpanContext // what each call's statements belong to; guarded by mu
 }
 
-func (b *books) Accept(_ context.Context, drafts []order.Draft) ([]order.Verdict, error) {
+// called notes whose trace a call belongs to.
+func (b *books) called(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.of = append(b.of, trace.SpanContextFromContext(ctx))
+}
+
+func (b *books) Accept(ctx context.Context, drafts []order.Draft) ([]order.Verdict, error) {
+	b.called(ctx)
 	ids := make([]string, len(drafts))
 	for i, d := range drafts {
 		ids[i] = d.ID
@@ -40,11 +49,13 @@ func (b *books) Accept(_ context.Context, drafts []order.Draft) ([]order.Verdict
 	return b.accept(drafts)
 }
 
-func (b *books) Settle(_ context.Context, drafts []order.Draft) ([]*order.Verdict, error) {
+func (b *books) Settle(ctx context.Context, drafts []order.Draft) ([]*order.Verdict, error) {
+	b.called(ctx)
 	return b.settle(drafts)
 }
 
-func (b *books) LookupKeys(_ context.Context, drafts []order.Draft) ([]*order.Verdict, error) {
+func (b *books) LookupKeys(ctx context.Context, drafts []order.Draft) ([]*order.Verdict, error) {
+	b.called(ctx)
 	return b.lookup(drafts)
 }
 
@@ -101,15 +112,17 @@ type bundle struct {
 	books *books
 	door  *door
 	woken int
+	spans *tracetest.InMemoryExporter
 	stop  func()
 }
 
 func setup(t *testing.T, queue int) *bundle {
 	t.Helper()
-	b := &bundle{books: &books{accept: sell}, door: &door{}}
+	b := &bundle{books: &books{accept: sell}, door: &door{}, spans: tracetest.NewInMemoryExporter()}
 	c, err := accept.New(accept.Config{
 		Books: b.books, Gate: b.door, SoldOut: gate.NewSoldOut(), Committers: 1, Queue: queue, Wake: func() { b.woken++ },
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Meter: noop.NewMeterProvider(),
+		Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider(),
+		Tracer: sdktrace.NewTracerProvider(sdktrace.WithSampler(tracing.Sampler(0)), sdktrace.WithSyncer(b.spans)),
 	})
 	if err != nil {
 		t.Fatal(err)

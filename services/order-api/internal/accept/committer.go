@@ -144,13 +144,14 @@ func away(err error) bool {
 // settle finds out what became of a batch whose COMMIT was not answered, and tries again what was not sold, under the
 // same ids. Never compensate instead: the COMMIT may still be running.
 func (c *Committer) settle(ctx context.Context, slots []*slot) {
+	at := named(ctx, slots)
 	for run := 1; ; run++ {
-		known, err := c.cfg.Books.Settle(ctx, drafts(slots))
+		known, err := c.cfg.Books.Settle(at, drafts(slots))
 		if err == nil {
 			c.accept(ctx, c.answerKnown(ctx, slots, known))
 			return
 		}
-		c.cfg.Log.WarnContext(ctx, "a commit is still unsettled", "orders", len(slots), "error", err)
+		c.cfg.Log.WarnContext(at, "a commit is still unsettled", "orders", len(slots), "error", err)
 		pause := min(time.Duration(run)*50*time.Millisecond, time.Second)
 		select {
 		case <-ctx.Done():
@@ -166,7 +167,7 @@ func (c *Committer) lookup(ctx context.Context, slots []*slot) {
 	if len(slots) == 0 {
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, batchTime)
+	bounded, cancel := context.WithTimeout(named(ctx, slots), batchTime)
 	defer cancel()
 	known, err := c.cfg.Books.LookupKeys(bounded, drafts(slots))
 	if err != nil {

@@ -2,6 +2,7 @@ package accept
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -13,7 +14,8 @@ import (
 )
 
 // trace begins a span of what is done for a batch that holds orders whose traces are recorded: below the first of them, linked to all.
-// Their events are written with the traces they belong to. A batch that holds none is left alone.
+// Their events are written with the traces they belong to. Where none is recorded there is no span, and the context names the
+// first order's trace all the same: a slow statement of the batch is told of in it.
 func (c *Committer) trace(ctx context.Context, name string, slots []*slot) (context.Context, trace.Span) {
 	if c.cfg.Tracer == nil {
 		return ctx, nil
@@ -21,17 +23,17 @@ func (c *Committer) trace(ctx context.Context, name string, slots []*slot) (cont
 	var links []trace.Link
 	var traces outbox.Traces
 	for _, s := range slots {
-		if s.trace == nil {
+		if !s.trace.IsSampled() {
 			continue
 		}
 		if traces == nil {
 			traces = outbox.Traces{}
 		}
-		traces[s.draft.ID] = *s.trace
-		links = append(links, trace.Link{SpanContext: *s.trace})
+		traces[s.draft.ID] = s.trace
+		links = append(links, trace.Link{SpanContext: s.trace})
 	}
 	if links == nil {
-		return ctx, nil
+		return named(ctx, slots), nil
 	}
 	ctx, span := c.cfg.Tracer.Tracer("github.com/floodgate-dev/floodgate/services/order-api/accept").Start(
 		trace.ContextWithSpanContext(ctx, links[0].SpanContext), name, trace.WithLinks(links...),
@@ -41,6 +43,19 @@ func (c *Committer) trace(ctx context.Context, name string, slots []*slot) (cont
 		s.batch = &batch
 	}
 	return outbox.WithTraces(ctx, traces), span
+}
+
+// named returns a context that belongs to the trace of one of those in slots: of the first that is recorded, or else of the
+// first. What is appended under it must not be theirs: of many, each has a trace of its own.
+func named(ctx context.Context, slots []*slot) context.Context {
+	of := slots[0].trace
+	if i := slices.IndexFunc(slots, func(s *slot) bool { return s.trace.IsSampled() }); i >= 0 {
+		of = slots[i].trace
+	}
+	if !of.IsValid() {
+		return ctx
+	}
+	return trace.ContextWithSpanContext(ctx, of)
 }
 
 func finish(span trace.Span, err error) {

@@ -9,6 +9,7 @@ package items
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -80,6 +81,7 @@ type Cache struct {
 	items   *gather.Loader[order.CatalogueItem]
 	left    *gather.Loader[int64]
 	listens atomic.Bool
+	warmed  atomic.Bool
 	turn    atomic.Int64  // counts how often everything was forgotten
 	turns   chan struct{} // has as many places as there are refreshers
 
@@ -278,17 +280,25 @@ func (c *Cache) noteUnits(sku string, left int64) {
 	c.units.Set(sku, units{left, time.Now().Add(recent)})
 }
 
-// Warm loads what sold most, so that a sale which opens finds it here. A failure costs speed only.
-func (c *Cache) Warm(ctx context.Context) {
+// Warm is nil as soon as what sold most is here, so that a sale which opens finds it, or cannot be had now: that costs speed only.
+func (c *Cache) Warm(context.Context) error {
+	if !c.warmed.Load() {
+		return errors.New("the best-sold items are not cached yet")
+	}
+	return nil
+}
+
+// warm loads what sold most. It comes after the first word of changes: whatever was here before that is forgotten.
+func (c *Cache) warm(ctx context.Context) {
+	defer c.warmed.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
 	turn := c.turn.Load()
 	skus, err := c.books.TopSold(ctx, c.cfg.Warm)
-	if err != nil {
-		c.log.WarnContext(ctx, "nothing is warm", "error", err)
-		return
+	var items map[string]order.CatalogueItem
+	if err == nil && len(skus) > 0 {
+		items, err = c.books.ItemsOf(ctx, skus)
 	}
-	items, err := c.books.ItemsOf(ctx, skus)
 	if err != nil {
 		c.log.WarnContext(ctx, "nothing is warm", "error", err)
 		return
@@ -381,7 +391,9 @@ func (c *Cache) forgetAll() {
 func (c *Cache) Run(ctx context.Context) error {
 	connected := make(chan struct{}, 1)
 	var listening sync.WaitGroup
-	if c.shared.redis != nil {
+	if c.shared.redis == nil {
+		c.warmed.Store(true) // nothing is kept for longer than a second
+	} else {
 		listening.Go(func() {
 			redisdb.Listen(ctx, c.shared.redis.UniversalClient, channel, redisdb.Listener{
 				Connected: func() {
@@ -395,6 +407,7 @@ func (c *Cache) Run(ctx context.Context) error {
 				},
 				Lost: func(err error) {
 					c.listens.Store(false)
+					c.warmed.Store(true)
 					c.filter.doubt()
 					c.log.WarnContext(ctx, "nobody tells of changed items: each is kept for a second until Redis is back", "error", err)
 				},
@@ -412,6 +425,7 @@ func (c *Cache) Run(ctx context.Context) error {
 			c.listens.Store(false)
 			return nil
 		case <-connected:
+			c.warm(ctx)
 			built = time.Time{}
 		case <-tick.C:
 		}

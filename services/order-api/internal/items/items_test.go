@@ -129,12 +129,20 @@ func TestWhatSoldMostIsWarm(t *testing.T) {
 	b := newTruth(t)
 	b.list(t, 1, 450, "tea", "mug")
 	b.sell(t, "tea", 10)
-	r := open(t, b, own(t))
-	r.Warm(t.Context())
-	b.asked()
-	if got, asked := r.price("tea"), b.asked(); got != 450 || asked > 0 {
-		t.Errorf("tea costs %d after %d questions", got, asked)
+	redis := redistest.New(t)
+	r := open(t, b, redistest.Hurried(redis.Addr))
+	if r.Warm(t.Context()) == nil {
+		t.Error("it calls itself warm before it runs")
 	}
+	r.run()
+	b.looked.Store(0)
+	if got, looked := r.price("tea"), b.looked.Load(); got != 450 || looked > 0 {
+		t.Errorf("tea costs %d after %d questions", got, looked)
+	}
+	redis.Stop()
+	cold := open(t, b, redistest.Hurried(redis.Addr))
+	cold.start()
+	cold.await("it waits for a Redis that is away", func() bool { return cold.Warm(t.Context()) == nil })
 }
 
 // What can be sold of an item is not kept as long as the item.

@@ -140,16 +140,21 @@ func open(tb testing.TB, b books, redis redisdb.Config, change ...func(*Config))
 	return replica{c, tb}
 }
 
-// run runs r until the test ends, and returns when it hears and its filter is believed.
+// run runs r until the test ends, and returns when it hears, is warm and believes its filter.
 func (r replica) run() replica {
 	r.Helper()
+	r.start()
+	r.await("it does not listen", r.listens.Load)
+	r.await("it does not get warm", r.warmed.Load)
+	r.await("the filter is not believed", r.believes)
+	return r
+}
+
+func (r replica) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = r.Run(ctx) })
 	r.Cleanup(func() { cancel(); wg.Wait() })
-	r.await("it does not listen", r.listens.Load)
-	r.await("the filter is not believed", r.believes)
-	return r
 }
 
 func (r replica) believes() bool { return !r.filter.mayHold("surely never listed") }
