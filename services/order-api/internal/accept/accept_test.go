@@ -12,8 +12,12 @@ import (
 	"testing/synctest"
 
 	"go.opentelemetry.io/otel/metric/noop"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
+	"github.com/floodgate-dev/floodgate/pkg/tracing"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/accept"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
@@ -26,7 +30,7 @@ type books struct {
 	lookup func(drafts []order.Draft) ([]*order.Verdict, error)
 
 	mu      sync.Mutex
-	batches [][]string         // the ids of each call of Accept; guarded by mu
+	batches [][]string          // the ids of each call of Accept; guarded by mu
 	of      []trace.SpanContext // what each call's statements belong to; guarded by mu
 }
 
@@ -64,13 +68,15 @@ type door struct {
 	full bool // refuses everybody
 
 	mu    sync.Mutex
-	held  int // guarded by mu
-	asked int // guarded by mu
+	held  int                 // guarded by mu
+	asked int                 // guarded by mu
+	of    []trace.SpanContext // what each visit belongs to; guarded by mu
 }
 
-func (d *door) TakeAll(_ context.Context, orders []gate.Asking) []gate.Ticket {
+func (d *door) TakeAll(ctx context.Context, orders []gate.Asking) []gate.Ticket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.of = append(d.of, trace.SpanContextFromContext(ctx))
 	d.held += len(orders)
 	d.asked += len(orders)
 	tickets := make([]gate.Ticket, len(orders))
@@ -112,17 +118,19 @@ type bundle struct {
 	books *books
 	door  *door
 	woken int
-	spans *tracetest.InMemoryExporter
 	stop  func()
+
+	tracer *sdktrace.TracerProvider
+	spans  *tracetest.InMemoryExporter
 }
 
 func setup(t *testing.T, queue int) *bundle {
 	t.Helper()
 	b := &bundle{books: &books{accept: sell}, door: &door{}, spans: tracetest.NewInMemoryExporter()}
+	b.tracer = sdktrace.NewTracerProvider(sdktrace.WithSampler(tracing.Sampler(0)), sdktrace.WithSyncer(b.spans))
 	c, err := accept.New(accept.Config{
 		Books: b.books, Gate: b.door, SoldOut: gate.NewSoldOut(), Committers: 1, Queue: queue, Wake: func() { b.woken++ },
-		Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider(),
-		Tracer: sdktrace.NewTracerProvider(sdktrace.WithSampler(tracing.Sampler(0)), sdktrace.WithSyncer(b.spans)),
+		Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider(), Tracer: b.tracer,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,12 +8,31 @@ import (
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/metric/noop"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/accept"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/gate"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
 )
+
+// BenchmarkUnrecorded is what a committer costs an order whose trace nobody records, alone in its batch, beside the gate and
+// the database: the trace of the order names the batch.
+func BenchmarkUnrecorded(b *testing.B) {
+	c, err := accept.New(accept.Config{
+		Books: &books{accept: sell}, Gate: gate.Off{}, SoldOut: gate.NewSoldOut(), Committers: 1, Queue: 1, Wake: func() {},
+		Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider(), Tracer: sdktrace.NewTracerProvider(),
+	})
+	must(b, err)
+	run(b, c.Run)
+	ctx, d := request(b, 1, 0), draft("an order")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Place(ctx, d); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
 
 // BenchmarkPlace says how many committers are right: 64 buyers, on one hot sku and on a hundred.
 func BenchmarkPlace(b *testing.B) {
