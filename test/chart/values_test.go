@@ -42,6 +42,7 @@ func TestWhatCannotWorkIsRefused(t *testing.T) {
 		{"settings.drain_delay=3s", "/settings"},
 		{"services.dlq-replayer.autoscaling.enabled=true", "dlq-replayer does not scale by itself"},
 		{"services.points.autoscaling.maxReplicas=1", "the autoscaling.maxReplicas of points is below"},
+		{"services.points.autoscaling.enabled=true,kafka.partitions=1", "the autoscaling.minReplicas of points is 2, but kafka.partitions is 1"},
 		{"ingress.enabled=true", "ingress.enabled needs ingress.host"},
 		{"httpRoute.enabled=true", "httpRoute.enabled needs httpRoute.parentRefs"},
 	} {

@@ -21,6 +21,7 @@
   {{- $least := add (int $svc.preStopSeconds) (int $svc.drainDelaySeconds) 30 | int -}}
   {{- if lt (int $svc.terminationGracePeriodSeconds) $least }}{{ $bad = append $bad (printf "the terminationGracePeriodSeconds of %s must be %d or more: its preStopSeconds, its drainDelaySeconds, and 30, for a service takes up to 25 s to finish what it has" $name $least) }}{{ end -}}
   {{- if and $svc.autoscaling.enabled (eq $name "dlq-replayer") }}{{ $bad = append $bad "dlq-replayer does not scale by itself: set services.dlq-replayer.autoscaling.enabled to false" }}{{ end -}}
+  {{- if and $svc.autoscaling.enabled (ne $name "order-api") (gt (int $svc.autoscaling.minReplicas) (int $v.kafka.partitions)) }}{{ $bad = append $bad (printf "the autoscaling.minReplicas of %s is %d, but kafka.partitions is %d: pods beyond the partitions would have nothing to do" $name (int $svc.autoscaling.minReplicas) (int $v.kafka.partitions)) }}{{ end -}}
   {{- if lt (int $svc.autoscaling.maxReplicas) (int $svc.autoscaling.minReplicas) }}{{ $bad = append $bad (printf "the autoscaling.maxReplicas of %s is below its minReplicas" $name) }}{{ end -}}
   {{- if and $svc.redis (not $v.redis.addrs) (ne (get $svc.settings "gate" | default (get $v.settings "gate") | toString) "off") }}{{ $bad = append $bad "set redis.addrs, or services.order-api.settings.gate to \"off\"" }}{{ end -}}
 {{- end -}}
