@@ -21,10 +21,11 @@ import (
 )
 
 // TestDashboardsAndRulesSeeARunningSuite lets a real Prometheus scrape a suite that does all it tells of, and asks it what every
-// panel of every dashboard asks: no answer may be empty. Every rule is evaluated there too.
+// panel of every dashboard asks: no answer may be empty. Notes, which mark when alerts fired, may: Prometheus has only to understand
+// them. Every rule is evaluated there too.
 func TestDashboardsAndRulesSeeARunningSuite(t *testing.T) {
 	t.Parallel()
-	asked := questions(t)
+	asked, notes := questions(t)
 	s := suite.Start(t, suite.Config{})
 	prom := startPrometheus(t, s)
 	live(t, s)
@@ -42,6 +43,11 @@ func TestDashboardsAndRulesSeeARunningSuite(t *testing.T) {
 		return open
 	})
 	suite.WaitFor(t, step, prom.rulesAreWell)
+	for where, query := range notes {
+		if _, err := prom.numbers(query); err != nil {
+			t.Errorf("%s: %s: %v", where, query, err)
+		}
+	}
 	load.Stop()
 }
 
@@ -61,6 +67,12 @@ type dashboard struct {
 	Templating struct {
 		List []struct{ Name, Definition string }
 	}
+	Annotations struct {
+		List []struct {
+			Name, Expr string
+			Datasource struct{ UID string }
+		}
+	}
 }
 
 var (
@@ -69,14 +81,16 @@ var (
 	unset = strings.NewReplacer("$namespace", ".*", "$group", ".+", "$job", ".+", "$__rate_interval", "5m")
 )
 
-// questions are all queries of all dashboards, by where they stand. Panels are told apart by their ids, dashboards by their uids.
-func questions(t *testing.T) map[string]string {
+// questions are all queries of all dashboards, by where they stand: of panels and variables, and of notes. Panels are told apart by
+// their ids, dashboards by their uids.
+func questions(t *testing.T) (asked, notes map[string]string) {
 	t.Helper()
 	files, err := filepath.Glob("../../deploy/grafana/dashboards/*.json")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("there are %d dashboards: %v", len(files), err)
 	}
-	asked, uids := map[string]string{}, map[string]bool{}
+	asked, notes = map[string]string{}, map[string]string{}
+	uids := map[string]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -91,8 +105,9 @@ func questions(t *testing.T) map[string]string {
 		}
 		uids[d.UID] = true
 		d.questions(t, filepath.Base(file), asked)
+		d.notes(t, filepath.Base(file), notes)
 	}
-	return asked
+	return asked, notes
 }
 
 func (d dashboard) questions(t *testing.T, file string, asked map[string]string) {
@@ -112,6 +127,21 @@ func (d dashboard) questions(t *testing.T, file string, asked map[string]string)
 		if of := values.FindStringSubmatch(v.Definition); of != nil {
 			asked[file+": variable "+v.Name] = fmt.Sprintf("count by (%s) (%s)", of[2], unset.Replace(of[1]))
 		}
+	}
+}
+
+// notes are the queries that mark a moment on every panel. Each dashboard says when somebody was woken.
+func (d dashboard) notes(t *testing.T, file string, into map[string]string) {
+	t.Helper()
+	if len(d.Annotations.List) == 0 {
+		t.Errorf("%s does not say when alerts fired", file)
+	}
+	for _, a := range d.Annotations.List {
+		where := file + ": note " + a.Name
+		if a.Expr == "" || a.Datasource.UID != "${datasource}" {
+			t.Errorf("%s asks nothing, or not whom the reader chose", where)
+		}
+		into[where] = unset.Replace(a.Expr)
 	}
 }
 
@@ -163,22 +193,31 @@ func (p prometheus) get(path string, into any) error {
 
 // answers says whether a query has an answer that is a number.
 func (p prometheus) answers(query string) error {
+	n, err := p.numbers(query)
+	if err == nil && n == 0 {
+		return errors.New("no number in its answer")
+	}
+	return err
+}
+
+// numbers counts them in the answer to a query, which Prometheus has to understand.
+func (p prometheus) numbers(query string) (n int, err error) {
 	var out struct {
 		Error string
 		Data  struct{ Result []struct{ Value []any } }
 	}
 	if err := p.get("/api/v1/query?query="+url.QueryEscape(query), &out); err != nil {
-		return err
+		return 0, err
 	}
 	if out.Error != "" {
-		return errors.New(out.Error)
+		return 0, errors.New(out.Error)
 	}
 	for _, one := range out.Data.Result {
 		if len(one.Value) == 2 && one.Value[1] != "NaN" {
-			return nil
+			n++
 		}
 	}
-	return fmt.Errorf("no number in %d results", len(out.Data.Result))
+	return n, nil
 }
 
 // rulesAreWell says that every rule was evaluated without an error.
