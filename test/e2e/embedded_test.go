@@ -3,8 +3,10 @@ package e2e_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,8 @@ func TestOneOrderLivesItsLifeEmbedded(t *testing.T) {
 	e.Start()
 	e.WaitSays("One tea for the user demo", "points-awarded", "shipment-created", "curl -s")
 	t.Logf("up and through one order in %v, %s resident", time.Since(began).Round(time.Millisecond), resident(t, e.PID()))
+
+	showsTheSale(t, e)
 
 	d := door{e.Base}
 	d.journey(t, "tea", "u-1")
@@ -61,6 +65,36 @@ func TestOneOrderLivesItsLifeEmbedded(t *testing.T) {
 	if code := e.Terminate(); code != 0 {
 		t.Errorf("ended with status %d after SIGTERM, want 0", code)
 	}
+}
+
+var (
+	saleIsAt = regexp.MustCompile(`the sale +(http://\S+/)`)
+	someSold = regexp.MustCompile(`Since this process began: <b>[1-9][0-9]*</b> accepted`)
+)
+
+// showsTheSale follows the address that the suite prints to the page of the sale, which counts the orders that were placed.
+func showsTheSale(t *testing.T, e *suite.Embedded) {
+	t.Helper()
+	at := saleIsAt.FindStringSubmatch(e.Log())
+	if at == nil {
+		t.Fatalf("the suite does not say where the sale is seen:\n%s", e.Log())
+	}
+	suite.WaitFor(t, 10*time.Second, func() error {
+		answer, err := http.Get(at[1])
+		if err != nil {
+			return err
+		}
+		defer func() { _ = answer.Body.Close() }() // it was read, or its error is told
+		page, err := io.ReadAll(answer.Body)
+		if err != nil {
+			return err
+		}
+		kind := answer.Header.Get("Content-Type")
+		if answer.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/html") || !someSold.Match(page) {
+			return fmt.Errorf("%s does not show the sale: %d, %s\n%s", at[1], answer.StatusCode, kind, page)
+		}
+		return nil
+	})
 }
 
 // resident is the memory that a process holds, as the system says it.
