@@ -24,7 +24,7 @@ run: ## start the whole suite in one process and show an order's life; needs Go 
 	@exec bin/floodgate
 
 .PHONY: test
-test: $(GOTESTSUM) $(AMTOOL) $(HELM) ## run every test on real servers, with the race detector
+test: $(GOTESTSUM) $(AMTOOL) $(CYCLONEDX_GOMOD) $(HELM) ## run every test on real servers, with the race detector
 	@$(scripts)/test.sh $(GOTESTSUM)
 
 .PHONY: servers

@@ -41,8 +41,7 @@ build() {
 
 # bill SERVICE: what is in the image. It holds the binary and nothing else: the bill of the one is the bill of the other.
 bill() {
-  "$sbom" bin -json -std -noserial -notimestamp -version "$version" -output "$out/$1.cdx.json" "$out/$1" >"$log" 2>&1 ||
-    { cat "$log" >&2; die "no bill of materials of $1; see above"; }
+  deploy/docker/bill.sh "$sbom" "$version" "$out/$1" >"$log" 2>&1 || { cat "$log" >&2; die "no bill of materials of $1; see above"; }
 }
 
 tool=$(choose)

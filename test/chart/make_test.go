@@ -10,7 +10,7 @@ import (
 )
 
 // TestMakeTestBuildsTheTools asks make what `make test` would do where nothing was built yet: a clean clone has no tools, and
-// these tests cannot do without.
+// the tests here, of alerts and of images cannot do without.
 func TestMakeTestBuildsTheTools(t *testing.T) {
 	t.Parallel()
 	plan, err := exec.CommandContext(t.Context(), "make", "--dry-run", "--always-make", "--no-print-directory", "-C", root, "test").CombinedOutput()
@@ -21,7 +21,7 @@ func TestMakeTestBuildsTheTools(t *testing.T) {
 	if !found || strings.Contains(tests, "go build") {
 		t.Fatalf("make test does not end with the tests:\n%s", plan)
 	}
-	for _, built := range []string{"helm.sh/helm/v3/cmd/helm", "helm.sh/helm/v4/cmd/helm"} {
+	for _, built := range []string{"helm.sh/helm/v3/cmd/helm", "helm.sh/helm/v4/cmd/helm", "/cmd/amtool@", "/cmd/cyclonedx-gomod@"} {
 		if !strings.Contains(tools, built) {
 			t.Errorf("make test does not build %s first:\n%s", built, plan)
 		}

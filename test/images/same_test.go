@@ -91,6 +91,7 @@ func TestBinariesForImages(t *testing.T) {
 			t.Errorf("version: %q, %v", said, err)
 		}
 	})
+	t.Run("BillIsTrue", func(t *testing.T) { t.Parallel(); billOf(t, file) })
 	t.Run("NeedsNoLoader", func(t *testing.T) { t.Parallel(); needsNoLoader(t, file) })
 	t.Run("BuiltAsTheDockerfileSays", func(t *testing.T) { t.Parallel(); builtAsSaid(t, file) })
 }
