@@ -183,6 +183,41 @@ func tried(t *testing.T, alert string) (fired []map[string]string, quiet bool) {
 	return fired, quiet
 }
 
+var (
+	ratio  = regexp.MustCompile(`ratio_rate(\w+)`)
+	window = regexp.MustCompile(`\[(\w+)\]`)
+	factor = regexp.MustCompile(`> ([0-9.]+) \*`)
+)
+
+// TestABurnIsWhatItsLabelsSay compares the windows over which ratios are recorded with their names, and what burn alerts are called with
+// what they look at: the long window first.
+func TestABurnIsWhatItsLabelsSay(t *testing.T) {
+	t.Parallel()
+	burns := 0
+	for file, rules := range alerts(t) {
+		for _, r := range rules {
+			if named := ratio.FindStringSubmatch(r.Record); named != nil {
+				for _, w := range window.FindAllStringSubmatch(r.Expr, -1) {
+					if w[1] != named[1] {
+						t.Errorf("%s is taken over %s", r.Record, w[1])
+					}
+				}
+			}
+			if r.Labels["burn"] == "" {
+				continue
+			}
+			burns++
+			windows, factors := ratio.FindAllStringSubmatch(r.Expr, -1), factor.FindAllStringSubmatch(r.Expr, -1)
+			if len(windows) != 2 || len(factors) != 2 || windows[0][1] != r.Labels["window"] || factors[0][1] != r.Labels["burn"] || factors[1][1] != r.Labels["burn"] {
+				t.Errorf("the rule of %s with %s looks at %s", file, r.words(), r.Expr)
+			}
+		}
+	}
+	if burns != 8 {
+		t.Errorf("%d rules tell of a burn, want four of each objective", burns)
+	}
+}
+
 // TestEveryAlertHasARunbook finds a page for each alert with all that a page must have, in the list of runbooks, and no page
 // for an alert that is not there.
 func TestEveryAlertHasARunbook(t *testing.T) {
