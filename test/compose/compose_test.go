@@ -5,6 +5,7 @@ package compose_test
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -57,6 +58,29 @@ func all(t *testing.T) types.Services {
 		t.Fatalf("read %d containers: the file cannot be understood", len(services))
 	}
 	return services
+}
+
+// TestComposeItselfTakesTheFile has what docker compose is made of read it, plain and with every profile. Where docker has the plugin,
+// `docker compose config` judges it too. Elsewhere the parser stands in for it: it is the same one, so nothing is skipped there.
+func TestComposeItselfTakesTheFile(t *testing.T) {
+	t.Parallel()
+	if exec.CommandContext(t.Context(), "docker", "compose", "version").Run() == nil {
+		t.Run("docker compose config", func(t *testing.T) {
+			t.Parallel()
+			for _, profile := range [][]string{nil, {"--profile", "observe"}} {
+				args := slices.Concat([]string{"compose", "--file", "docker-compose.yml"}, profile, []string{"config", "--quiet"})
+				cmd := exec.CommandContext(t.Context(), "docker", args...)
+				cmd.Dir = root(t)
+				if said, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("docker %s: %v\n%s", strings.Join(args, " "), err, said)
+				}
+			}
+		})
+	}
+	if name := load(t).Name; name != "floodgate" {
+		t.Errorf("the project is called %q", name)
+	}
+	load(t, "*")
 }
 
 var (
