@@ -4,44 +4,56 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"log/slog"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/floodgate-dev/floodgate/pkg/config"
 	"github.com/floodgate-dev/floodgate/pkg/database"
 	"github.com/floodgate-dev/floodgate/pkg/servertest"
+	"github.com/floodgate-dev/floodgate/pkg/telemetry"
 )
 
-// slowly is a database of the test's own with a table of many rows, and the log of its slow statements.
-func slowly(t *testing.T) (*database.DB, *bytes.Buffer) {
+// slowed is a database of the test's own with a table of many rows, and the log of its slow statements as a service writes it.
+type slowed struct {
+	*database.DB
+
+	tel *telemetry.Telemetry
+	log bytes.Buffer
+}
+
+func slowly(t *testing.T) *slowed {
 	t.Helper()
+	s := &slowed{}
+	var err error
+	if s.tel, err = telemetry.NewTo(&s.log, "test", telemetry.Defaults()); err != nil {
+		t.Fatal(err)
+	}
 	cfg := database.Defaults()
 	cfg.DSN, cfg.Slow = config.Secret(servertest.PostgresDSN(t)), 50*time.Millisecond
-	var log bytes.Buffer
-	db, err := database.OpenObserved(cfg, database.Observers{Log: slog.New(slog.NewJSONHandler(&log, nil)), Meter: noop.NewMeterProvider()})
-	if err != nil {
+	if s.DB, err = database.OpenObserved(cfg, database.Observers{Log: s.tel.Log, Meter: s.tel.Meter, Tracer: s.tel.Tracer}); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{`CREATE TABLE things (id int PRIMARY KEY, word text)`, `INSERT INTO things SELECT i, 'w' || i FROM generate_series(1, 10000) i`, `ANALYZE things`} {
-		if _, err := db.ExecContext(t.Context(), text); err != nil {
+		if _, err := s.ExecContext(t.Context(), text); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return db, &log
+	return s
 }
 
-// events are those of statements with this summary; the database is closed first, so that none is still asked about.
-func events(t *testing.T, db *database.DB, log *bytes.Buffer, summary string) []map[string]any {
+// events are those of statements with this summary. The database is closed first, so that none is still asked about, and then
+// the log, so that all is written.
+func (s *slowed) events(t *testing.T, summary string) []map[string]any {
 	t.Helper()
-	if err := db.Close(); err != nil {
+	if err := errors.Join(s.Close(), s.tel.Shutdown(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	var found []map[string]any
-	for line := range strings.Lines(log.String()) {
+	for line := range strings.Lines(s.log.String()) {
 		var e map[string]any
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatal(err)
@@ -55,7 +67,7 @@ func events(t *testing.T, db *database.DB, log *bytes.Buffer, summary string) []
 
 func TestASlowStatementIsToldWithItsPlanOnceAMinute(t *testing.T) {
 	t.Parallel()
-	db, log := slowly(t)
+	db := slowly(t)
 	for range 3 {
 		var n int
 		if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM things WHERE word = $1 AND (SELECT pg_sleep(0.06)) IS NOT NULL`, "w77").Scan(&n); err != nil || n != 1 {
@@ -65,7 +77,7 @@ func TestASlowStatementIsToldWithItsPlanOnceAMinute(t *testing.T) {
 	if err := db.QueryRowContext(t.Context(), `SELECT id FROM things WHERE id = $1`, 5).Scan(new(int)); err != nil {
 		t.Fatal(err)
 	}
-	told := events(t, db, log, "SELECT things")
+	told := db.events(t, "SELECT things")
 	plans := 0
 	for _, e := range told {
 		if plan, has := e["plan"].(string); has {
@@ -79,17 +91,41 @@ func TestASlowStatementIsToldWithItsPlanOnceAMinute(t *testing.T) {
 		}
 	}
 	if len(told) != 3 || plans != 1 {
-		t.Errorf("%d events and %d plans of three slow statements and a fast one, want 3 and 1\n%s", len(told), plans, log)
+		t.Errorf("%d events and %d plans of three slow statements and a fast one, want 3 and 1\n%s", len(told), plans, &db.log)
 	}
-	if strings.Contains(log.String(), "w77") {
-		t.Errorf("the log tells what was asked for:\n%s", log)
+	if strings.Contains(db.log.String(), "w77") {
+		t.Errorf("the log tells what was asked for:\n%s", &db.log)
+	}
+}
+
+// TestASlowStatementIsToldInTheTraceOfItsRequest, with its plan, which is asked for beside the request, and without, whether or
+// not the trace is recorded.
+func TestASlowStatementIsToldInTheTraceOfItsRequest(t *testing.T) {
+	t.Parallel()
+	db := slowly(t)
+	for id := range byte(3) {
+		ctx := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
+			TraceID: trace.TraceID{id + 1}, SpanID: trace.SpanID{id + 1}, TraceFlags: trace.TraceFlags(id % 2),
+		}))
+		if _, err := db.ExecContext(ctx, `UPDATE things SET word = 'new' WHERE id = $1 AND (SELECT pg_sleep(0.06)) IS NOT NULL`, int(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := map[any]bool{}
+	for _, e := range db.events(t, "UPDATE things") {
+		told[e["trace_id"]] = e["span_id"] != nil
+	}
+	for _, id := range []string{"01", "02", "03"} {
+		if !told[id+strings.Repeat("0", 30)] {
+			t.Errorf("no slow statement is told of in trace %s\n%s", id, &db.log)
+		}
 	}
 }
 
 // TestASlowBatchIsToldWithThePlanOfEach, and nothing of it runs again.
 func TestASlowBatchIsToldWithThePlanOfEach(t *testing.T) {
 	t.Parallel()
-	db, log := slowly(t)
+	db := slowly(t)
 	words := database.NewValues(database.Col("id", "int", []int{-1}), database.Col("word", "text", []string{"new"}))
 	err := db.Tx(t.Context(), func(tx *database.Tx) error {
 		return tx.ExecAll(t.Context(),
@@ -103,9 +139,9 @@ func TestASlowBatchIsToldWithThePlanOfEach(t *testing.T) {
 	if err := db.QueryRowContext(context.WithoutCancel(t.Context()), `SELECT count(*) FROM things`).Scan(&n); err != nil || n != 10_001 {
 		t.Errorf("%d rows, %v", n, err)
 	}
-	told := events(t, db, log, "BATCH INSERT things")
+	told := db.events(t, "BATCH INSERT things")
 	if len(told) != 1 {
-		t.Fatalf("events %v\n%s", told, log)
+		t.Fatalf("events %v\n%s", told, &db.log)
 	}
 	if plan, _ := told[0]["plan"].(string); !strings.Contains(plan, "Insert on things") || !strings.Contains(plan, "Update on things") {
 		t.Errorf("the plan is %s", plan)
@@ -115,7 +151,7 @@ func TestASlowBatchIsToldWithThePlanOfEach(t *testing.T) {
 // TestAPipelineIsNamedAfterItsFirstQuestion, not after the BEGIN that travels with it.
 func TestAPipelineIsNamedAfterItsFirstQuestion(t *testing.T) {
 	t.Parallel()
-	db, log := slowly(t)
+	db := slowly(t)
 	words := database.NewValues(database.Col("id", "int", []int{1}))
 	err := db.Pipeline(t.Context(), func(p *database.Pipeline) error {
 		return p.Ask(t.Context(), database.Ask("ask", words, `SELECT things.id FROM v JOIN things ON things.id = v.id WHERE (SELECT pg_sleep(0.06)) IS NOT NULL`,
@@ -124,7 +160,7 @@ func TestAPipelineIsNamedAfterItsFirstQuestion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if told := events(t, db, log, "BATCH SELECT things"); len(told) != 1 {
-		t.Errorf("events %v\n%s", told, log)
+	if told := db.events(t, "BATCH SELECT things"); len(told) != 1 {
+		t.Errorf("events %v\n%s", told, &db.log)
 	}
 }

@@ -34,7 +34,7 @@ func TestADoorMeasuresItsAnswersByRoute(t *testing.T) {
 func BenchmarkDoor(b *testing.B) {
 	cfg := Defaults()
 	cfg.Endpoint, cfg.SampleRatio = "http://127.0.0.1:1", 0
-	tel, err := build("points", cfg, &strings.Builder{})
+	tel, err := NewTo(&strings.Builder{}, "points", cfg)
 	if err != nil {
 		b.Fatal(err)
 	}

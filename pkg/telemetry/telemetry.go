@@ -104,9 +104,10 @@ type Telemetry struct {
 }
 
 // New builds the telemetry of service; its log goes to stderr. The caller shuts it down.
-func New(service string, cfg Config) (*Telemetry, error) { return build(service, cfg, os.Stderr) }
+func New(service string, cfg Config) (*Telemetry, error) { return NewTo(os.Stderr, service, cfg) }
 
-func build(service string, cfg Config, to io.Writer) (_ *Telemetry, err error) {
+// NewTo is New for a test that reads the log, which is written to to; all of it is there after Shutdown.
+func NewTo(to io.Writer, service string, cfg Config) (_ *Telemetry, err error) {
 	gathered := newLines(to)
 	defer func() {
 		if err != nil {

@@ -16,7 +16,7 @@ import (
 func setup(t *testing.T, cfg Config) (*Telemetry, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	tel, err := build("points", cfg, &log)
+	tel, err := NewTo(&log, "points", cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
