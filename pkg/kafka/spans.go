@@ -60,7 +60,8 @@ func (p processing) end(err error) {
 
 // trace begins a span for each record whose trace is recorded: within that trace, and linked to the send. What the handler
 // appends belongs to the trace of its key; the database's work, which is done once for all, to the first, and the others
-// are linked to that. Replays are recorded always, for an operator asked for them.
+// are linked to that. Replays are recorded always, for an operator asked for them. Where nothing is recorded there is no span,
+// and the context names what the first record carries, if it does: a slow statement is told of in it.
 func (c *Consumer) trace(ctx context.Context, all ...*share) (context.Context, processing) {
 	var spans processing
 	var traces outbox.Traces
@@ -92,9 +93,20 @@ func (c *Consumer) trace(ctx context.Context, all ...*share) (context.Context, p
 		}
 	}
 	if spans == nil {
-		return ctx, nil
+		return named(ctx, all[0].records), nil
 	}
 	return outbox.WithTraces(first, traces), spans
+}
+
+// named returns a context that belongs to the trace that the first of records carries.
+func named(ctx context.Context, records []Record) context.Context {
+	if len(records) == 0 {
+		return ctx
+	}
+	if of := read(records[0].Headers); of.IsValid() {
+		return trace.ContextWithRemoteSpanContext(ctx, of)
+	}
+	return ctx
 }
 
 // attributes are what the conventions want said of a record that is processed, and of a replay whose it is.

@@ -56,8 +56,27 @@ func TestEachRecordIsProcessedInItsOwnTrace(t *testing.T) {
 	if trace.SpanContextFromContext(ctx).SpanID() != got[0].SpanContext.SpanID() || len(got[1].Links) != 2 || got[1].Links[1].SpanContext.SpanID() != got[0].SpanContext.SpanID() {
 		t.Error("the database's work is not below the first, or the second is not linked to it")
 	}
-	if plain, none := c.trace(t.Context(), &share{partition: p, records: records[:1]}); none != nil || plain != t.Context() {
-		t.Error("a batch that nobody records is not left alone")
+}
+
+// TestARoundThatNobodyRecordsBelongsToItsFirstRecord, where that carries a trace: a slow statement of it is told of there.
+func TestARoundThatNobodyRecordsBelongsToItsFirstRecord(t *testing.T) {
+	t.Parallel()
+	tracer, exported := provider()
+	c := NewConsumer(ConsumerConfig{Group: "points", Topics: []string{"events"}, Tracer: tracer})
+	p := c.partition("events", 3, nil, &progress{})
+	plain, carries := carrying("plain", ""), carrying("c", notC)
+	for _, round := range []struct {
+		records []Record
+		of      string
+	}{{[]Record{carries, plain}, notC[3:35]}, {[]Record{plain, carries}, ""}, {nil, ""}} {
+		ctx, spans := c.trace(t.Context(), &share{partition: p, records: round.records})
+		of := trace.SpanContextFromContext(ctx)
+		if of.IsSampled() || of.IsValid() != (round.of != "") || of.IsValid() && of.TraceID().String() != round.of {
+			t.Errorf("the round of %d belongs to trace %v, recorded %v; want %q, not recorded", len(round.records), of.TraceID(), of.IsSampled(), round.of)
+		}
+		if spans != nil || len(exported.GetSpans()) > 0 {
+			t.Error("it has spans")
+		}
 	}
 }
 
