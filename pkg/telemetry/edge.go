@@ -42,9 +42,9 @@ func (e *Edge) Arrive(ctx context.Context, method string, header http.Header) Re
 // Leave ends a request with its answer. stream says that it lasted as long as its caller wanted.
 func (r Request) Leave(route string, status int, stream bool) {
 	took := time.Since(r.Began)
-	r.edge.requests.Done(r.Context, r.method, route, status, took)
 	about := answer{Method(r.method), route, status}
-	r.Request.Leave(tracing.Answer{Name: about.name, Status: status, Stream: stream, Attributes: about.attributes}, took)
+	ctx := r.Request.Leave(tracing.Answer{Name: about.name, Status: status, Stream: stream, Attributes: about.attributes}, took)
+	r.edge.requests.Done(ctx, r.method, route, status, took) // after it is known whether the request is kept: it is the best example of its bucket
 }
 
 // name is that of a span.

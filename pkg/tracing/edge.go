@@ -82,20 +82,22 @@ type Answer struct {
 	Attributes func() []attribute.KeyValue
 }
 
-// Leave ends a request after it took so long.
-func (r Request) Leave(a Answer, took time.Duration) {
+// Leave ends a request after it took so long. What is measured of it belongs to the context that is returned: that of a
+// recorded span, where the request is recorded or has just turned out to be worth it.
+func (r Request) Leave(a Answer, took time.Duration) context.Context {
 	if r.span != nil {
 		a.finish(r.span, r.Began.Add(took))
-		return
+		return r.Context
 	}
 	wrong := a.Status >= http.StatusInternalServerError
 	if !r.edge.Off && (wrong || took >= r.edge.Slow && !a.Stream) && r.edge.few.Room() {
-		r.keep(a, took)
+		return r.keep(a, took)
 	}
+	return r.Context
 }
 
 // keep records a request that is over.
-func (r Request) keep(a Answer, took time.Duration) {
+func (r Request) keep(a Answer, took time.Duration) context.Context {
 	ctx, span := r.edge.start(context.Background(), r.in.from, r.in.context, r.Began)
 	span.SetAttributes(attribute.Bool("floodgate.kept", true))
 	for i, s := range r.in.stages[:r.in.n] {
@@ -106,6 +108,7 @@ func (r Request) keep(a Answer, took time.Duration) {
 		tell(ctx, r.edge.Tracer.Tracer(scope), s.name, r.Began.Add(s.from), r.Began.Add(s.to), link)
 	}
 	a.finish(span, r.Began.Add(took))
+	return ctx
 }
 
 func (a Answer) finish(span trace.Span, at time.Time) {
