@@ -39,8 +39,8 @@ func newSending(provider metric.MeterProvider, tracer trace.TracerProvider) send
 	return sending{took, sent, tracer.Tracer("floodgate/kafka")}
 }
 
-// note tells of one piece: it took the same for each of its topics.
-func (s sending) note(ctx context.Context, piece []outbox.Message, began time.Time, err error) {
+// note tells of one piece: it took the same for each of its topics. Of each, the first message that is recorded is the example.
+func (s sending) note(ctx context.Context, piece []outbox.Message, sent spans, began time.Time, err error) {
 	topics := map[string]int64{}
 	for _, m := range piece {
 		topics[m.Topic]++
@@ -51,36 +51,51 @@ func (s sending) note(ctx context.Context, piece []outbox.Message, began time.Ti
 			about = append(about, attribute.String("error.type", "send_failed"))
 		}
 		with := metric.WithAttributes(about...)
-		s.took.Record(ctx, time.Since(began).Seconds(), with)
+		s.took.Record(trace.ContextWithSpanContext(ctx, sent.first[topic]), time.Since(began).Seconds(), with)
 		s.sent.Add(ctx, n, with)
 	}
 }
 
+// spans are those of one piece.
+type spans struct {
+	all   processing
+	first map[string]trace.SpanContext // by topic
+}
+
+func (s *spans) add(topic string, span trace.Span) {
+	if s.first == nil {
+		s.first = map[string]trace.SpanContext{}
+	}
+	if _, known := s.first[topic]; !known {
+		s.first[topic] = span.SpanContext()
+	}
+	s.all = append(s.all, span)
+}
+
 // trace begins a span for each message whose trace is recorded, and lets an event carry that span on. What is set aside or
 // sent back keeps the headers it had: a letter is told byte for byte.
-func (s sending) trace(ctx context.Context, batches []*batch) []trace.Span {
-	var spans []trace.Span
+func (s sending) trace(ctx context.Context, batches []*batch) (sent spans) {
 	for _, b := range batches {
 		for i, m := range b.messages {
 			of, recorded := origin(m.Headers)
 			job := replayOf(m.Headers)
-			if !recorded && job == nil || len(spans) == mostSpans {
+			if !recorded && job == nil || len(sent.all) == mostSpans {
 				continue
 			}
 			under := trace.ContextWithRemoteSpanContext(ctx, of)
 			if !recorded {
 				under = tracing.Keep(ctx)
 			}
-			sent, span := s.tracer.Start(under, "send "+m.Topic, trace.WithSpanKind(trace.SpanKindProducer),
+			at, span := s.tracer.Start(under, "send "+m.Topic, trace.WithSpanKind(trace.SpanKindProducer),
 				trace.WithAttributes(append(append(messaging("send", m.Topic), attribute.String("messaging.operation.type", "send"),
 					attribute.String("messaging.kafka.message.key", clean(string(m.Key)))), job...)...))
-			spans = append(spans, span)
+			sent.add(m.Topic, span)
 			if outbox.Limit(m.Topic) == outbox.MaxBytes {
-				b.messages[i].Headers = renewed(sent, m.Headers)
+				b.messages[i].Headers = renewed(at, m.Headers)
 			}
 		}
 	}
-	return spans
+	return sent
 }
 
 // renewed is a copy of headers that names ctx's span.

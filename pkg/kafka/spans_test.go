@@ -2,10 +2,15 @@ package kafka
 
 import (
 	"context"
+	"encoding/hex"
+	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -127,6 +132,42 @@ func TestAFailureIsRecordedAlways(t *testing.T) {
 	}
 }
 
+// TestARecordedMessageIsTheExampleOfItsSend, for each topic of a piece its own.
+func TestARecordedMessageIsTheExampleOfItsSend(t *testing.T) {
+	t.Parallel()
+	tracer, _ := provider()
+	reader := metric.NewManualReader()
+	w := NewObservedWriter(Defaults(), metric.NewMeterProvider(metric.WithReader(reader)), tracer)
+	defer func() { _ = w.Close() }() // it sent nothing
+	piece := []outbox.Message{
+		{Topic: "events", Headers: carrying("c", notC).Headers},
+		{Topic: "events", Headers: carrying("a", recordedA).Headers},
+		{Topic: "news", Headers: carrying("b", recordedB).Headers},
+		{Topic: "others", Headers: carrying("c", notC).Headers},
+	}
+	w.told.note(t.Context(), piece, w.told.trace(t.Context(), []*batch{{messages: slices.Clone(piece)}}), time.Now(), nil)
+	var told metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &told); err != nil {
+		t.Fatal(err)
+	}
+	examples := map[string]string{}
+	for _, m := range told.ScopeMetrics[0].Metrics {
+		took, is := m.Data.(metricdata.Histogram[float64])
+		if !is {
+			continue
+		}
+		for _, p := range took.DataPoints {
+			topic, _ := p.Attributes.Value("messaging.destination.name")
+			for _, e := range p.Exemplars {
+				examples[topic.AsString()] += hex.EncodeToString(e.TraceID[:1])
+			}
+		}
+	}
+	if want := map[string]string{"events": "0a", "news": "0b"}; !maps.Equal(examples, want) {
+		t.Errorf("the sends' examples are of traces %v, want %v", examples, want)
+	}
+}
+
 // TestASendGoesOnInItsTrace lets an event carry its send, and a letter what it carried before.
 func TestASendGoesOnInItsTrace(t *testing.T) {
 	t.Parallel()
@@ -139,7 +180,7 @@ func TestASendGoesOnInItsTrace(t *testing.T) {
 		{Topic: DeadLetters, Key: []byte("b"), Headers: carrying("b", recordedB).Headers},
 	}
 	sent := &batch{messages: slices.Clone(messages)}
-	processing(w.told.trace(t.Context(), []*batch{sent})).end(nil)
+	w.told.trace(t.Context(), []*batch{sent}).all.end(nil)
 	out := sent.messages
 	spans := exported.GetSpans()
 	if len(spans) != 2 || spans[0].Name != "send events" || spans[0].SpanKind != trace.SpanKindProducer || spans[0].Parent.SpanID().String()[:2] != "0a" {

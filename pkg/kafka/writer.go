@@ -58,10 +58,10 @@ func (w *Writer) Send(ctx context.Context, messages []outbox.Message) error {
 		if err != nil {
 			return fmt.Errorf("send to Kafka: %w", err)
 		}
-		spans := w.told.trace(ctx, batches)
+		sent := w.told.trace(ctx, batches)
 		err = w.deliver(ctx, batches)
-		processing(spans).end(err)
-		w.told.note(ctx, messages[:n], began, err)
+		sent.all.end(err)
+		w.told.note(ctx, messages[:n], sent, began, err)
 		if err != nil {
 			return fmt.Errorf("send to Kafka: %w", err)
 		}

@@ -60,12 +60,12 @@ func must[T any](instrument T, err error) T {
 	return instrument
 }
 
-// acked counts a page that was acknowledged just now.
+// acked counts a page that was acknowledged just now. An event of a recorded trace is an example of how long that took.
 func (m meters) acked(ctx context.Context, page []row) {
 	m.sent.Add(ctx, int64(len(page)))
 	now := time.Now().UnixMilli()
 	for _, r := range page {
-		m.ack.Record(ctx, float64(max(now-r.createdAt, 0))/1000)
+		m.ack.Record(r.trace(ctx), float64(max(now-r.createdAt, 0))/1000)
 	}
 }
 

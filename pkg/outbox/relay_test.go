@@ -71,7 +71,12 @@ func header(m outbox.Message, key string) string {
 // start runs a relay until the test ends or stop is called.
 func start(t testing.TB, db *database.DB, to outbox.Sender) (relay *outbox.Relay, stop func()) {
 	t.Helper()
-	relay = outbox.NewRelay(outbox.RelayConfig{DB: db, Sender: to, Source: "/test", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	return run(t, outbox.RelayConfig{DB: db, Sender: to, Source: "/test", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+}
+
+func run(t testing.TB, cfg outbox.RelayConfig) (relay *outbox.Relay, stop func()) {
+	t.Helper()
+	relay = outbox.NewRelay(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- relay.Run(ctx) }()

@@ -32,6 +32,14 @@ func carried(of trace.SpanContext) carry {
 	return carry{trace.Get("traceparent"), trace.Get("tracestate")}
 }
 
+// trace returns a context that belongs to the trace that r takes along, if any.
+func (r row) trace(ctx context.Context) context.Context {
+	if r.traceparent == "" {
+		return ctx
+	}
+	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": r.traceparent})
+}
+
 func contextOf(of trace.SpanContext) context.Context {
 	return trace.ContextWithSpanContext(context.Background(), of)
 }

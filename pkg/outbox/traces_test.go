@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/floodgate-dev/floodgate/pkg/database"
@@ -72,4 +74,48 @@ func TestEachEventKeepsItsOwnTrace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestARecordedEventIsTheExampleOfItsAcknowledgement among others that nobody records.
+func TestARecordedEventIsTheExampleOfItsAcknowledgement(t *testing.T) {
+	t.Parallel()
+	servertest.EachDatabase(t, func(t *testing.T, db *database.DB) {
+		t.Helper()
+		migrated(t, db)
+		reader := metric.NewManualReader()
+		run(t, outbox.RelayConfig{DB: db, Sender: &broker{}, Source: "/test", Meter: metric.NewMeterProvider(metric.WithReader(reader))})
+		ctx := outbox.WithTraces(t.Context(), outbox.Traces{"a": traced(1, trace.FlagsSampled), "b": traced(2, 0)})
+		err := db.Tx(ctx, func(tx *database.Tx) error {
+			return outbox.AppendTx(ctx, tx, event("c", 1), event("b", 1), event("a", 1))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var examples []metricdata.Exemplar[float64]
+		eventually(t, "three events are acknowledged", func() bool {
+			acked := acknowledged(t, reader)
+			examples = acked.Exemplars
+			return acked.Count == 3
+		})
+		if len(examples) != 1 || trace.TraceID(examples[0].TraceID) != traced(1, 0).TraceID() {
+			t.Errorf("the examples are %v, want one of trace 1", examples)
+		}
+	})
+}
+
+// acknowledged is what reader knows of floodgate.outbox.ack.duration.
+func acknowledged(t *testing.T, reader metric.Reader) metricdata.HistogramDataPoint[float64] {
+	t.Helper()
+	var told metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &told); err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range told.ScopeMetrics {
+		for _, m := range of.Metrics {
+			if took, is := m.Data.(metricdata.Histogram[float64]); is && m.Name == "floodgate.outbox.ack.duration" && len(took.DataPoints) > 0 {
+				return took.DataPoints[0]
+			}
+		}
+	}
+	return metricdata.HistogramDataPoint[float64]{}
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"go.opentelemetry.io/otel/metric/noop"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -120,17 +120,19 @@ type bundle struct {
 	woken int
 	stop  func()
 
+	meters *sdkmetric.ManualReader
 	tracer *sdktrace.TracerProvider
 	spans  *tracetest.InMemoryExporter
 }
 
 func setup(t *testing.T, queue int) *bundle {
 	t.Helper()
-	b := &bundle{books: &books{accept: sell}, door: &door{}, spans: tracetest.NewInMemoryExporter()}
+	b := &bundle{books: &books{accept: sell}, door: &door{}, meters: sdkmetric.NewManualReader(), spans: tracetest.NewInMemoryExporter()}
 	b.tracer = sdktrace.NewTracerProvider(sdktrace.WithSampler(tracing.Sampler(0)), sdktrace.WithSyncer(b.spans))
 	c, err := accept.New(accept.Config{
 		Books: b.books, Gate: b.door, SoldOut: gate.NewSoldOut(), Committers: 1, Queue: queue, Wake: func() { b.woken++ },
-		Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider(), Tracer: b.tracer,
+		Log: slog.New(slog.DiscardHandler), Tracer: b.tracer,
+		Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(b.meters)),
 	})
 	if err != nil {
 		t.Fatal(err)

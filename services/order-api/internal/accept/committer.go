@@ -90,7 +90,7 @@ func (c *Committer) pass(ctx context.Context, slots []*slot) (turnedAway, orders
 func (c *Committer) gather(ctx context.Context, first *slot) (refused, orders []*slot) {
 	for s, n := first, 1; s != nil; n++ {
 		s.picked = time.Now()
-		c.counts.waited(ctx, s.picked.Sub(s.queued))
+		c.counts.waited(s.recorded(ctx), s.picked.Sub(s.queued))
 		if s.refusal != nil {
 			refused = append(refused, s)
 		} else {
@@ -113,10 +113,10 @@ func (c *Committer) accept(ctx context.Context, slots []*slot) {
 	if len(slots) == 0 {
 		return
 	}
-	c.counts.batched(ctx, len(slots))
 	bounded, cancel := context.WithTimeout(ctx, batchTime)
 	defer cancel()
 	bounded, span := c.trace(bounded, "accept batch", slots)
+	c.counts.batched(bounded, len(slots))
 	verdicts, err := c.cfg.Books.Accept(bounded, drafts(slots))
 	finish(span, err)
 	switch {

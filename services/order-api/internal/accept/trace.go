@@ -58,6 +58,15 @@ func named(ctx context.Context, slots []*slot) context.Context {
 	return trace.ContextWithSpanContext(ctx, of)
 }
 
+// recorded returns a context that belongs to the order's trace where that is recorded: the order is an example of what is
+// measured under it.
+func (s *slot) recorded(ctx context.Context) context.Context {
+	if !s.trace.IsSampled() {
+		return ctx
+	}
+	return trace.ContextWithSpanContext(ctx, s.trace)
+}
+
 func finish(span trace.Span, err error) {
 	if span == nil {
 		return

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
@@ -149,4 +152,39 @@ func linked(s tracetest.SpanStub) (to []trace.SpanID) {
 		to = append(to, l.SpanContext.SpanID())
 	}
 	return to
+}
+
+// TestARecordedOrderIsTheExampleOfItsWaitAndItsBatch, whoever else waits and is written with it.
+func TestARecordedOrderIsTheExampleOfItsWaitAndItsBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := setup(t, 10)
+		defer b.stop()
+		b.together(request(t, 1, 0), request(t, 2, 0), request(t, 3, recorded), request(t, 4, 0))
+		var told metricdata.ResourceMetrics
+		if err := b.meters.Collect(t.Context(), &told); err != nil {
+			t.Fatal(err)
+		}
+		examples := map[string]string{}
+		for _, m := range told.ScopeMetrics[0].Metrics {
+			switch of := m.Data.(type) {
+			case metricdata.Histogram[int64]:
+				examples[m.Name] = examplesOf(of)
+			case metricdata.Histogram[float64]:
+				examples[m.Name] = examplesOf(of)
+			}
+		}
+		if want := (map[string]string{"floodgate.accept.batch.size": "3 at 3", "floodgate.accept.queue.wait": "3 at 0"}); !maps.Equal(examples, want) {
+			t.Errorf("the examples are %v, want %v", examples, want)
+		}
+	})
+}
+
+// examplesOf are the first bytes of the traces of h's examples, and their values.
+func examplesOf[N int64 | float64](h metricdata.Histogram[N]) string {
+	var all []string
+	for _, e := range h.DataPoints[0].Exemplars {
+		all = append(all, fmt.Sprint(e.TraceID[0], " at ", e.Value))
+	}
+	return strings.Join(all, ", ")
 }
