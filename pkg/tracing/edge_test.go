@@ -24,13 +24,14 @@ func edge(t testing.TB, share float64) (*Edge, *tracetest.InMemoryExporter) {
 
 func none() []attribute.KeyValue { return nil }
 
-// ask lets one request take so long and be answered with status; it has two stages, the second done for many at once.
+// ask lets one request take so long and be answered with status; it has three stages, the last done for many at once.
 func ask(e *Edge, header http.Header, took time.Duration, status int) trace.SpanContext {
 	r := e.Arrive(context.Background(), header)
 	ctx := r.Context
 	_, stage := Begin(ctx, "gate")
 	<-time.After(took) // of the test's own clock
 	stage.End()
+	SoFar(ctx, "middleware")
 	link := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{7}, SpanID: trace.SpanID{7}})
 	Told(ctx, "commit", time.Now(), time.Now(), &link)
 	r.Leave(Answer{Name: func() string { return "POST /orders" }, Status: status, Attributes: none}, time.Since(r.Began))
@@ -87,8 +88,8 @@ func whole(t *testing.T, spans tracetest.SpanStubs, named trace.SpanContext, too
 	for _, s := range spans {
 		byName[s.Name] = s
 	}
-	root, gate, commit := byName["POST /orders"], byName["gate"], byName["commit"]
-	if len(spans) != 3 || root.SpanContext.SpanID() != named.SpanID() || root.SpanContext.TraceID() != named.TraceID() {
+	root, gate, commit, door := byName["POST /orders"], byName["gate"], byName["commit"], byName["middleware"]
+	if len(spans) != 4 || root.SpanContext.SpanID() != named.SpanID() || root.SpanContext.TraceID() != named.TraceID() {
 		t.Fatalf("spans %v, root %v, named %v", byName, root.SpanContext, named)
 	}
 	if root.SpanKind != trace.SpanKindServer || gate.Parent.SpanID() != named.SpanID() || commit.Parent.SpanID() != named.SpanID() {
@@ -96,6 +97,9 @@ func whole(t *testing.T, spans tracetest.SpanStubs, named trace.SpanContext, too
 	}
 	if gate.EndTime.Sub(gate.StartTime) != took || root.EndTime.Sub(root.StartTime) != took {
 		t.Errorf("gate took %v, the request %v, want %v", gate.EndTime.Sub(gate.StartTime), root.EndTime.Sub(root.StartTime), took)
+	}
+	if !door.StartTime.Equal(root.StartTime) || door.EndTime.Sub(door.StartTime) != took || door.Parent.SpanID() != named.SpanID() {
+		t.Errorf("middleware lasted from %v to %v, want %v from %v on", door.StartTime, door.EndTime, took, root.StartTime)
 	}
 	if len(commit.Links) != 1 || commit.Links[0].SpanContext.SpanID() != (trace.SpanID{7}) {
 		t.Errorf("commit is linked to %v", commit.Links)
@@ -109,18 +113,18 @@ func TestAnOutageDoesNotFloodTheCollector(t *testing.T) {
 		for range 3 * keptASecond {
 			ask(e, nil, 0, 500)
 		}
-		if n := len(exported.GetSpans()); n != 3*keptASecond {
+		if n := len(exported.GetSpans()); n != 4*keptASecond {
 			t.Errorf("%d spans, want those of %d requests", n, keptASecond)
 		}
 		<-time.After(time.Second)
 		exported.Reset()
-		if ask(e, nil, 0, 500); len(exported.GetSpans()) != 3 {
+		if ask(e, nil, 0, 500); len(exported.GetSpans()) != 4 {
 			t.Error("the next second keeps none")
 		}
 	})
 }
 
-// BenchmarkUnsampled is what tracing costs a request that is not recorded: arriving, four stages, leaving.
+// BenchmarkUnsampled is what tracing costs a request that is not recorded: arriving, five stages, leaving.
 func BenchmarkUnsampled(b *testing.B) {
 	e, _ := edge(b, 0)
 	header := http.Header{}
@@ -129,6 +133,7 @@ func BenchmarkUnsampled(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r := e.Arrive(ctx, header)
+		SoFar(r.Context, "middleware")
 		_, item := Begin(r.Context, "item")
 		item.End()
 		_, gate := Begin(r.Context, "gate")

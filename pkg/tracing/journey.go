@@ -91,6 +91,16 @@ func (s Stage) End() {
 	}
 }
 
+// SoFar says of ctx's request that all of it until now was one stage.
+func SoFar(ctx context.Context, name string) {
+	switch in := trace.SpanFromContext(ctx).(type) {
+	case *journey:
+		in.note(name, in.began, time.Now(), nil)
+	case interface{ StartTime() time.Time }: // a span that is recorded tells when it began
+		Told(ctx, name, in.StartTime(), time.Now(), nil)
+	}
+}
+
 // Told says of ctx's request that a stage of it took from one time to another, in another goroutine. link, unless nil, is
 // a span that did the stage for many requests at once.
 func Told(ctx context.Context, name string, from, to time.Time, link *trace.SpanContext) {

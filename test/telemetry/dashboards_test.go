@@ -61,7 +61,7 @@ type dashboard struct {
 		ID                 int
 		Title, Type        string
 		Datasource         struct{ UID string }
-		Targets            []struct{ RefID, Expr string }
+		Targets            []target
 		FieldConfig, Links json.RawMessage
 	}
 	Templating struct {
@@ -75,6 +75,12 @@ type dashboard struct {
 	}
 }
 
+// target is one question of a panel. Exemplar says that the panel shows the traces that the answer's buckets carry.
+type target struct {
+	RefID, Expr string
+	Exemplar    bool
+}
+
 var (
 	values = regexp.MustCompile(`^label_values\((.+), *([a-z_]+)\)$`)
 	// unset are the variables as they stand when somebody opens a dashboard.
@@ -85,12 +91,27 @@ var (
 // their ids, dashboards by their uids.
 func questions(t *testing.T) (asked, notes map[string]string) {
 	t.Helper()
+	asked, notes = map[string]string{}, map[string]string{}
+	uids := map[string]bool{}
+	for file, d := range dashboards(t) {
+		if uids[d.UID] || d.UID == "" || d.Title == "" {
+			t.Errorf("%s has the uid %q and the title %q", file, d.UID, d.Title)
+		}
+		uids[d.UID] = true
+		d.questions(t, file, asked)
+		d.notes(t, file, notes)
+	}
+	return asked, notes
+}
+
+// dashboards are all of them by their files.
+func dashboards(t *testing.T) map[string]dashboard {
+	t.Helper()
 	files, err := filepath.Glob("../../deploy/grafana/dashboards/*.json")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("there are %d dashboards: %v", len(files), err)
 	}
-	asked, notes = map[string]string{}, map[string]string{}
-	uids := map[string]bool{}
+	all := map[string]dashboard{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -100,14 +121,9 @@ func questions(t *testing.T) (asked, notes map[string]string) {
 		if err := json.Unmarshal(text, &d); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		if uids[d.UID] || d.UID == "" || d.Title == "" {
-			t.Errorf("%s has the uid %q and the title %q", file, d.UID, d.Title)
-		}
-		uids[d.UID] = true
-		d.questions(t, filepath.Base(file), asked)
-		d.notes(t, filepath.Base(file), notes)
+		all[filepath.Base(file)] = d
 	}
-	return asked, notes
+	return all
 }
 
 func (d dashboard) questions(t *testing.T, file string, asked map[string]string) {

@@ -42,9 +42,10 @@ func TestThePageListsWhatARunningSuiteEmits(t *testing.T) {
 		"FLOODGATE_LOG_FORMAT=json", "FLOODGATE_OTLP_ENDPOINT=" + in.grpc, "FLOODGATE_TRACE_SAMPLE_RATIO=1", "OTEL_BSP_SCHEDULE_DELAY=200",
 	}})
 	quiet(t, s)
-	live(t, s)
+	named := live(t, s)
 	listed := rowsOf(string(text), spanRow, func(found []string) string { return found[1] + " " + found[2] })
 	spoil(t, s, in, listed)
+	bounded(t, s, append(named, "spoilt"))
 	emitted := map[string]string{}
 	for name, m := range scraped(t, s) {
 		if !library(name) {
@@ -145,37 +146,38 @@ func sendBack(t *testing.T, s *suite.Suite, group string) string {
 }
 
 // live lets everything happen that is told of: orders accepted, refused, repeated, asked about; records parked, dead and
-// sent back.
-func live(t *testing.T, s *suite.Suite) {
+// sent back. It returns the names of who and what took part: users, items, orders.
+func live(t *testing.T, s *suite.Suite) (named []string) {
 	t.Helper()
-	s.Sell("tea", 5)
-	ann := s.As(0, "ann")
+	const buyer, item, unknown, operator, nobodys = "brunhilde", "oolong", "unobtainium", "olga", "nobody's"
+	s.Sell(item, 5)
+	customer := s.As(0, buyer)
 	var bought suite.Order
 	for range 2 {
-		bought = ann.Must(t, http.StatusCreated, http.MethodPost, "/orders", suite.Buy("tea", 4), "Idempotency-Key", "once").Order(t)
+		bought = customer.Must(t, http.StatusCreated, http.MethodPost, "/orders", suite.Buy(item, 4), "Idempotency-Key", "once").Order(t)
 	}
 	suite.WaitFor(t, 60*time.Second, func() error {
-		a, err := ann.Do(t.Context(), http.MethodGet, "/orders/"+bought.ID+"/shipment", nil)
+		a, err := customer.Do(t.Context(), http.MethodGet, "/orders/"+bought.ID+"/shipment", nil)
 		if err == nil && a.Status != http.StatusOK {
 			err = fmt.Errorf("no shipment yet: %v", a)
 		}
 		return err
 	})
-	ann.Must(t, http.StatusConflict, http.MethodPost, "/orders", suite.Buy("tea", 2))
-	ann.Must(t, http.StatusUnprocessableEntity, http.MethodPost, "/orders", suite.Buy("nothing", 1))
-	ann.Must(t, http.StatusUnprocessableEntity, http.MethodPost, "/orders", suite.Buy("nothing", 1), "Idempotency-Key", "looked-up")
-	ann.Must(t, http.StatusOK, http.MethodGet, "/items/tea", nil)
-	ann.Must(t, http.StatusOK, http.MethodGet, "/me/points", nil)
+	customer.Must(t, http.StatusConflict, http.MethodPost, "/orders", suite.Buy(item, 2))
+	customer.Must(t, http.StatusUnprocessableEntity, http.MethodPost, "/orders", suite.Buy(unknown, 1))
+	customer.Must(t, http.StatusUnprocessableEntity, http.MethodPost, "/orders", suite.Buy(unknown, 1), "Idempotency-Key", "looked-up")
+	customer.Must(t, http.StatusOK, http.MethodGet, "/items/"+item, nil)
+	customer.Must(t, http.StatusOK, http.MethodGet, "/me/points", nil)
 	bad := uuid.NewString()
 	s.Publish(event.StockChanges, record(t, bad, &stockv1.StockBooked{OrderId: bad})) // order-api does not know the order
 	s.Publish(event.OrderStatusChanges, record(t, bad, &orderv1.OrderStatusChanged{
-		OrderId: bad, From: orderv1.OrderStatus_ORDER_STATUS_CREATED, To: orderv1.OrderStatus_ORDER_STATUS_PAID, Order: &orderv1.Order{Id: "nobody's"},
+		OrderId: bad, From: orderv1.OrderStatus_ORDER_STATUS_CREATED, To: orderv1.OrderStatus_ORDER_STATUS_PAID, Order: &orderv1.Order{Id: nobodys},
 	}))
-	s.Publish(event.OrderStatusChanges, record(t, "nobody's", &orderv1.OrderStatusChanged{ // for logistics: its id is none
-		OrderId: "nobody's", From: orderv1.OrderStatus_ORDER_STATUS_CREATED, To: orderv1.OrderStatus_ORDER_STATUS_PAID,
+	s.Publish(event.OrderStatusChanges, record(t, nobodys, &orderv1.OrderStatusChanged{ // for logistics: its id is none
+		OrderId: nobodys, From: orderv1.OrderStatus_ORDER_STATUS_CREATED, To: orderv1.OrderStatus_ORDER_STATUS_PAID,
 	}))
-	s.Publish(event.OrderCreated, record(t, "nobody's", &orderv1.OrderCreated{Order: &orderv1.Order{Id: "nobody's"}}))
-	replayer := suite.Client{Base: "http://" + s.Part("dlq-replayer", 0).Addr, Token: suite.Token(t, "olga", "operator")}
+	s.Publish(event.OrderCreated, record(t, nobodys, &orderv1.OrderCreated{Order: &orderv1.Order{Id: nobodys}}))
+	replayer := suite.Client{Base: "http://" + s.Part("dlq-replayer", 0).Addr, Token: suite.Token(t, operator, "operator")}
 	suite.WaitFor(t, 60*time.Second, func() error {
 		a, err := replayer.Do(t.Context(), http.MethodGet, "/letters?state=dead&group=order-api", nil)
 		if err == nil && !strings.Contains(string(a.Body), bad) {
@@ -189,6 +191,7 @@ func live(t *testing.T, s *suite.Suite) {
 		})
 	}
 	suite.WaitFor(t, 60*time.Second, func() error { return slowest(t, s) })
+	return []string{buyer, item, unknown, operator, nobodys, bought.ID, bad}
 }
 
 // slowest waits until the slowest tellers have told: the census, and the replays.

@@ -59,6 +59,28 @@ func scrape(t *testing.T, ops string) map[string]*dto.MetricFamily {
 	return families
 }
 
+// bounded checks that no series is about somebody or something in named: users, orders and items come and go, and each would leave
+// series behind.
+func bounded(t *testing.T, s *suite.Suite, named []string) {
+	t.Helper()
+	values := 0
+	for _, part := range s.All() {
+		for name, family := range scrape(t, part.Ops) {
+			for _, m := range family.GetMetric() {
+				for _, l := range m.GetLabel() {
+					values++
+					if i := slices.IndexFunc(named, func(who string) bool { return strings.Contains(l.GetValue(), who) }); i >= 0 {
+						t.Errorf("%s of %s has a series about %s: %s=%q", name, part.Service, named[i], l.GetName(), l.GetValue())
+					}
+				}
+			}
+		}
+	}
+	if values < 1000 || slices.Contains(named, "") {
+		t.Errorf("%d values of labels, compared with %q: too few to say anything", values, named)
+	}
+}
+
 // library says that a metric is Prometheus' own client's, which lists them itself.
 func library(name string) bool {
 	return strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") || name == "target_info"

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/floodgate-dev/floodgate/pkg/auth"
+	"github.com/floodgate-dev/floodgate/pkg/tracing"
 	"github.com/floodgate-dev/floodgate/services/order-api/internal/order"
 )
 
@@ -39,6 +40,7 @@ func (s *Server) place(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	tracing.SoFar(c.Request.Context(), "middleware")
 	verdict, err := s.Orders.Place(c.Request.Context(), draft)
 	if err == nil {
 		err = verdict.Err
