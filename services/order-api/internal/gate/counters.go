@@ -45,6 +45,7 @@ type Counters struct {
 	cluster bool         // the keys of one script belong to one sku
 	owed    atomic.Int64 // answers of Redis that nobody waits for any more
 	failed  atomic.Bool  // its last answer was none
+	away    atomic.Int64 // rounds of the resync that hurry, for Redis was away
 }
 
 // New returns the gate of kind over client. Run keeps it true. What it gives back or raises, memory
@@ -207,7 +208,9 @@ func (g *Counters) takeTogether(ctx context.Context, all []*asking) error {
 	go func() {
 		defer close(answered)
 		_, failure = redisdb.Visit(ctx, g.redis, func(ctx context.Context) (struct{}, error) { return struct{}{}, g.run(ctx, calls) })
-		g.failed.Store(failure != nil)
+		if g.failed.Store(failure != nil); failure != nil {
+			g.away.Store(looks)
+		}
 	}()
 	var late <-chan time.Time
 	if g.failed.Load() {

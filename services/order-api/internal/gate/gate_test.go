@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -279,6 +280,20 @@ func TestCounters(t *testing.T) {
 		b.want(t, "tea", 9)
 	})
 
+	each(t, "ARepeatAfterAReloadTakesAnew", func(t *testing.T, on ground) {
+		t.Helper()
+		b := setup(t, on)
+		b.Take(t.Context(), "a", lines("tea", 3))
+		if err := b.redis.Del(t.Context(), "stock:{tea}").Err(); err != nil {
+			t.Fatal(err)
+		}
+		b.Take(t.Context(), "b", lines("tea", 1)) // loads all 10: nothing was sold
+		for range 2 {
+			b.Take(t.Context(), "a", lines("tea", 3))
+			b.want(t, "tea", 6)
+		}
+	})
+
 	each(t, "AWipedOrBrokenCounterIsLoadedAgain", func(t *testing.T, on ground) {
 		t.Helper()
 		b := setup(t, on)
@@ -350,6 +365,51 @@ func TestCounters(t *testing.T) {
 			t.Error("nobody was told")
 		}
 	})
+}
+
+// A round over many skus rests in between, and hurries after Redis was away: then all are right again soon.
+func TestTheResyncRests(t *testing.T) {
+	t.Parallel()
+	server := redistest.New(t)
+	b := setup(t, ground{Config: redistest.Hurried(server.Addr), kind: gate.KindLua})
+	const skus, chunk = 10_000, 500
+	var asking []gate.Asking
+	var names []string
+	var tooMany []any
+	for i := range skus {
+		sku := fmt.Sprint("sku ", i)
+		b.shelf.units[sku] = 5
+		asking = append(asking, gate.Asking{Op: "first", Lines: lines(sku, 1)})
+		names, tooMany = append(names, "stock:{"+sku+"}"), append(tooMany, "stock:{"+sku+"}", 9)
+	}
+	for some := range slices.Chunk(asking, chunk) {
+		b.TakeAll(t.Context(), some)
+	}
+	b.shelf.while = func(int64) { <-time.After(20 * time.Millisecond) }
+	b.shelf.asked.Store(0)
+	b.run(t)
+	<-time.After(4 * time.Second)
+	if n := b.shelf.asked.Load(); n == 0 || n > 10 { // one takes 400 ms with its rest
+		t.Errorf("it asked %d times in four seconds", n)
+	}
+
+	server.Freeze()
+	await(t, "the gate does not open", func() bool {
+		return !b.Take(t.Context(), fmt.Sprint("frozen at ", time.Now()), lines("tea", 11)).Refused()
+	})
+	server.Thaw()
+	client := server.Client()
+	if err := client.MSet(t.Context(), tooMany...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	thawed := time.Now()
+	await(t, "not all are right again", func() bool {
+		left := client.MGet(t.Context(), names...).Val()
+		return !slices.ContainsFunc(left, func(n any) bool { return n != "5" })
+	})
+	if took := time.Since(thawed); took > 6*time.Second { // rests alone would be eight
+		t.Errorf("all are right after %v", took)
+	}
 }
 
 // Units on their way from the gate to the commit are missing in the counter and still in the database. While orders

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -80,18 +81,18 @@ func (g *Counters) takeHeld(ctx context.Context, all []string, units int64) (tak
 	if err != nil {
 		return taking{}, err
 	}
-	if found[2] != nil {
-		return taking{verdict: already}, nil
-	}
 	text, _ := found[0].(string)
 	left, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || left < 0 {
 		return taking{verdict: notLoaded}, nil //nolint:nilerr // what is no number is loaded anew
 	}
+	epoch, _ := found[1].(string)
+	if took, _ := found[2].(string); strings.HasSuffix(took, "@"+epoch) {
+		return taking{verdict: already, left: left}, nil
+	}
 	if left < units {
 		return taking{soldOut, left}, nil
 	}
-	epoch, _ := found[1].(string)
 	_, err = g.redis.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.DecrBy(ctx, all[0], units)
 		p.Set(ctx, all[2], strconv.FormatInt(units, 10)+"@"+epoch, remember)

@@ -20,6 +20,8 @@ const (
 	forget = 5 * time.Minute
 	// chunk bounds one pipeline and one query of a round.
 	chunk = 500
+	// share is one part of how many of a processor's time a round may take: it rests between its chunks.
+	share = 20
 	// channel tells every replica that there are units of a sku again.
 	channel = "stock:changed"
 )
@@ -29,6 +31,12 @@ type reading struct {
 	counter, epoch string
 	remaining      int64
 	forSale        bool
+}
+
+// left is the counter, where there is one.
+func (r reading) left() (units int64, loaded bool) {
+	units, err := strconv.ParseInt(r.counter, 10, 64)
+	return units, err == nil
 }
 
 // sighting is what the resync knows of an active sku.
@@ -54,22 +62,39 @@ func (g *Counters) inUse() []string {
 }
 
 // Run brings the counters of active skus back to the truth, round after round, until ctx ends. That is what heals a
-// crash between the gate and the commit, a restored dump, and an answer of Redis that was lost.
+// crash between the gate and the commit, a restored dump, and an answer of Redis that was lost. A round over many skus rests
+// again and again, so that it costs a sale little; while Redis was away much may have gone wrong, and it hurries.
 func (g *Counters) Run(ctx context.Context) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for ctx.Err() == nil {
+		wait(ctx, every)
+		hurries := g.away.Load()
+		whole := true
 		for skus := range slices.Chunk(g.inUse(), chunk) {
+			began := time.Now()
 			if _, err := g.correct(ctx, skus, g.stoodStill, g.counts.corrected); err != nil {
 				g.log.DebugContext(ctx, "the resync waits for the next round", "error", err)
+				g.away.Store(looks)
+				whole = false
 				break
 			}
+			if g.away.Load() == 0 {
+				wait(ctx, (share-1)*time.Since(began))
+			}
 		}
+		if whole && hurries > 0 {
+			g.away.CompareAndSwap(hurries, hurries-1)
+		}
+	}
+	return nil
+}
+
+// looks is in how many rounds a counter is seen to stand still, and raised.
+const looks = 2
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 
@@ -115,9 +140,9 @@ func (g *Counters) stoodStill(sku string, now reading) (from string, may bool) {
 	return now.counter, still
 }
 
-// correct sets the counters of skus to what the database says. Counters are read before the database and set only if
-// they were not set meanwhile; late says that one was. Raising one needs the leave of mayRaise, which also says from
-// which counter. found is told by how many units each counter was too low, or too high.
+// correct sets the counters of skus to what the database says, and forgets those of skus that are no longer for sale. Counters
+// are read before the database and set only if they were not set meanwhile; late says that one was. Raising one needs the
+// leave of mayRaise, which also says from which counter. found is told by how many units each counter was too low, or too high.
 func (g *Counters) correct(
 	ctx context.Context, skus []string, mayRaise func(sku string, r reading) (from string, may bool),
 	found func(ctx context.Context, units int64),
@@ -126,43 +151,42 @@ func (g *Counters) correct(
 	if err != nil {
 		return false, err
 	}
-	for sku, r := range readings {
-		if !r.forSale {
-			if err := g.drop(ctx, sku, r); err != nil {
-				return late, err
+	var wrong []string
+	var answers []*redis.Cmd
+	_, err = redisdb.Visit(ctx, g.redis, func(ctx context.Context) ([]redis.Cmder, error) {
+		return g.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for sku, r := range readings {
+				if !r.forSale {
+					if r.counter != "" {
+						p.Del(ctx, keys(sku)...) // so that the transaction tells callers why
+					}
+					continue
+				}
+				from, may := mayRaise(sku, r)
+				if left, loaded := r.left(); !loaded || left == r.remaining || left < r.remaining && !may {
+					continue // what is not loaded the next order loads
+				}
+				wrong = append(wrong, sku)
+				answers = append(answers, correctScript.Eval(ctx, p, keys(sku), r.remaining, uuid.NewString(), r.epoch, from))
 			}
-			continue
-		}
-		left, err := strconv.ParseInt(r.counter, 10, 64)
-		from, may := mayRaise(sku, r)
-		if err != nil || left == r.remaining || left < r.remaining && !may {
-			continue // not loaded: the next order loads it
-		}
-		set, err := redisdb.Visit(ctx, g.redis, func(ctx context.Context) (int, error) {
-			return correctScript.Run(ctx, g.redis, keys(sku), r.remaining, uuid.NewString(), r.epoch, from).Int()
+			return nil
 		})
-		if err != nil {
-			return late, err
-		}
-		if set == 0 {
+	})
+	if err != nil {
+		return false, err
+	}
+	for i, sku := range wrong {
+		if set, err := answers[i].Int(); err != nil || set == 0 {
 			late = true
 			continue
 		}
-		found(ctx, r.remaining-left)
-		if left < r.remaining {
+		left, _ := readings[sku].left()
+		found(ctx, readings[sku].remaining-left)
+		if left < readings[sku].remaining {
 			g.memory.Forget(sku)
 		}
 	}
 	return late, nil
-}
-
-// drop forgets the counter of a sku that is no longer for sale, so that the transaction tells callers why.
-func (g *Counters) drop(ctx context.Context, sku string, r reading) error {
-	if r.counter == "" {
-		return nil
-	}
-	_, err := redisdb.Visit(ctx, g.redis, func(ctx context.Context) (int64, error) { return g.redis.Del(ctx, keys(sku)...).Result() })
-	return err
 }
 
 // read looks at the counters first and at the truth second: a sale lowers the counter before the truth, so a counter

@@ -44,8 +44,9 @@ const (
 )
 
 // takeScript takes units for many operations, in their order: behind each three KEYS are a counter, its epoch and the
-// operation, and ARGV has its units from the second on. An operation takes once: a repeat within ARGV[1] milliseconds takes
-// no second unit. It answers a verdict and what is left for each. Operations on one counter that follow each other read and
+// operation, and ARGV has its units from the second on. An operation takes once from one epoch: a repeat within ARGV[1]
+// milliseconds takes no second unit, but for a counter that was set from the database since, where what it took is missing no
+// more. It answers a verdict and what is left for each. Operations on one counter that follow each other read and
 // lower it once.
 var takeScript = redis.NewScript(`
 local answers, at, left, low, epoch = {}, nil, nil, 0, ''
@@ -64,8 +65,9 @@ for i = 1, #KEYS, 3 do
 	end
 	local n, verdict = (i + 2) / 3, 1
 	local units = tonumber(ARGV[n + 1])
-	if redis.call('EXISTS', KEYS[i + 2]) == 1 then verdict = 2
-	elseif not left then verdict = 3
+	local took = redis.pcall('GET', KEYS[i + 2])
+	if not left then verdict = 3
+	elseif type(took) == 'string' and string.match(took, '@(.*)$') == epoch then verdict = 2
 	elseif left < units then verdict = 0
 	else
 		redis.call('SET', KEYS[i + 2], ARGV[n + 1] .. '@' .. epoch, 'PX', ARGV[1])
