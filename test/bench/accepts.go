@@ -41,7 +41,10 @@ var (
 	hot  = mix{"lua", 1, 1}
 	wide = mix{"lua", 10_000, 1}
 
-	mixes = []mix{hot, {"lua", 100, 1}, wide, {"lua", 100, 3}, {"lua", 10_000, 3}, {"lock", 1, 1}, {"lock", 10_000, 1}, {"off", 1, 1}, {"off", 10_000, 1}}
+	mixes = []mix{
+		hot, {"lua", 100, 1}, wide, {"lua", 100, 3}, {"lua", 10_000, 3},
+		{"lock", 1, 1}, {"lock", 100, 1}, {"lock", 10_000, 1}, {"lock", 100, 3}, {"lock", 10_000, 3},
+		{"off", 1, 1}, {"off", 100, 1}, {"off", 10_000, 1}, {"off", 100, 3}, {"off", 10_000, 3}}
 )
 
 // capacity compares what the door can do with what it does: echoes and orders take turns, so that a machine which slows
@@ -49,14 +52,14 @@ var (
 func capacity(b *testing.B, r *report, who []string, rounds int, during time.Duration) {
 	b.Helper()
 	r.chapter("Orders a second", fmt.Sprintf("%d connections, each sends its next request when the last is answered; one load generator for every row but pgbench, which is its own. "+
-		"Orders carry an Idempotency-Key and a token each of 1,000 customers; every protection, metrics and the access log are on. %s %s", customers, classicNote, pgbenchNote))
+		"Orders carry an Idempotency-Key and a token each of 1,000 customers; every protection, metrics, the access log and traces (1 of 100, sent by OTLP) are on. %s %s", customers, classicNote, pgbenchNote))
 	gates := map[string]shop{"lua": openShop(b), "lock": openShop(b, "ORDER_API_GATE=lock"), "off": openShop(b, "ORDER_API_GATE=off")}
 	for _, s := range gates {
 		s.stock(b, 10_000)
 	}
 	ceiling := map[string]echo{rowBare: startEcho(b, "bare", gates["lua"]), rowEcho: startEcho(b, "serve", gates["lua"])}
 	usual, prompt := startClassic(b, gates["lua"], "usual"), startClassic(b, gates["lua"], "prompt")
-	single := map[int]oneByOne{1: newOneByOne(b, 1), 10_000: newOneByOne(b, 10_000)}
+	single := map[int]*oneByOne{1: newOneByOne(b, 1), 10_000: newOneByOne(b, 10_000)}
 	counts := map[string]*counter{"lua": {}, "lock": {}, "off": {}}
 
 	for round := range rounds {
@@ -82,10 +85,12 @@ func capacity(b *testing.B, r *report, who []string, rounds int, during time.Dur
 		}
 		only(b, gates, "")
 		for _, c := range []struct {
-			addr, name string
-			skus       int
+			*classic
+
+			name string
+			skus int
 		}{{usual, rowClassic, 1}, {usual, rowClassic100, 100}, {prompt, rowPrompt, 1}} {
-			t := closed(b.Context(), c.addr, customers, during, orders("classic", who, c.skus, 1))
+			t := c.add(closed(b.Context(), c.addr, customers, during, orders("classic", who, c.skus, 1)))
 			progress("%-40s %7.0f/s  %v", c.name, t.accepts(), t)
 			if t.status[http.StatusCreated] == 0 {
 				b.Fatalf("%s accepts nothing: %v", c.name, t)
@@ -103,6 +108,11 @@ func capacity(b *testing.B, r *report, who []string, rounds int, during time.Dur
 	latency(b, r, gates["lua"], counts["lua"], who, rounds, during)
 	for gate, s := range gates {
 		s.audit(b, counts[gate].accepted, counts[gate].lost)
+	}
+	usual.audit(b)
+	prompt.audit(b)
+	for _, o := range single {
+		o.shop.audit(b, o.orders, o.cut)
 	}
 	neighbours(r)
 }

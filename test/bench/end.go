@@ -24,6 +24,7 @@ func openHouse(tb testing.TB) house {
 
 func houseOf(tb testing.TB, cfg suite.Config) house {
 	tb.Helper()
+	cfg.Env = append(cfg.Env, traced()...)
 	s := suite.Start(tb, cfg)
 	s.Sell("sku-0", 100_000_000)
 	return house{s, s.Database(tb, "order-api"), s.Database(tb, "inventory"), s.Database(tb, "points"), s.Database(tb, "logistics")}

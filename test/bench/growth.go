@@ -71,7 +71,8 @@ func grow(b *testing.B, r *report, who []string, rounds int, during time.Duratio
 	b.Helper()
 	r.chapter("Growth", "Processor time of everything that takes part in an order (order-api, Postgres, Redis, Kafka, the load generator), by the kernel's counters, gate `lua`. "+
 		"Stored orders are written by SQL beforehand, ten for each customer, with their lines and payments, and Postgres has analysed them. "+
-		"Each sku was sold once before. With few connections a batch is few orders, so each pays for more of its COMMIT.")
+		"Skus and connections grow in a shop that stocks the most skus there are; each of those that a step orders was sold once before, by a process that was "+
+		"started for the round. With few connections a batch is few orders, so each pays for more of its COMMIT.")
 	stores, skus, connections := storesOf(quick), skusOf(quick), connectionsOf()
 	var shops []shop
 	accepted, lost := map[int]int64{}, map[int]int64{}
@@ -103,13 +104,16 @@ func grow(b *testing.B, r *report, who []string, rounds int, during time.Duratio
 	s := openShop(b)
 	most := skus.steps[len(skus.steps)-1]
 	s.stock(b, most)
-	count(wide, s.sweep(b, "sweep-", who, most))
 	for round := range rounds {
-		for _, n := range skus.steps {
-			count(wide, s.cost(b, r, skus.row(n), customers, during, orders(fmt.Sprint("wide-", round, "-", n, "-"), who, n, 1)))
-		}
+		s.Part("order-api", 0).Terminate()
+		s.Part("order-api", 0).Restart()
+		count(wide, closed(b.Context(), s.addr(), customers, time.Second, orders(fmt.Sprint("warm-wide-", round, "-"), who, 1, 1)))
 		for _, n := range connections.steps {
 			count(wide, s.cost(b, r, connections.row(n), n, during, orders(fmt.Sprint("conns-", round, "-", n, "-"), who, 1, 1)))
+		}
+		for _, n := range skus.steps {
+			count(wide, s.sweep(b, fmt.Sprint("sweep-", round, "-", n, "-"), who, n))
+			count(wide, s.cost(b, r, skus.row(n), customers, during, orders(fmt.Sprint("wide-", round, "-", n, "-"), who, n, 1)))
 		}
 	}
 	s.audit(b, accepted[wide], lost[wide])
@@ -190,7 +194,7 @@ func (s shop) remember(tb testing.TB, n int) {
 // sweep orders one unit of each of the first skus, fifty in an order: the gate, the caches and Postgres know them from then on.
 func (s shop) sweep(tb testing.TB, load string, who []string, skus int) tally {
 	tb.Helper()
-	const lines = 50
+	lines := min(skus, 50)
 	fill := orders(load, who, 1, 1)
 	t := counted(tb.Context(), s.addr(), int64(skus/lines), func(r *fasthttp.Request, n int64) {
 		fill(r, n)

@@ -27,28 +27,56 @@ const classicNote = "The classic design (`test/bench/classic`) takes a lock in R
 const pgbenchNote = "One transaction for each order is pgbench (`-M prepared`, as many clients as connections): BEGIN, the conditional UPDATE of the allotment, the inserts of the order, its line, " +
 	"its payment and its event in one statement, COMMIT; no HTTP, no gate, no keys looked up. The goal compares equals: one hot sku with one hot sku, where each waits for the COMMIT before."
 
+// classic is the usual design, running, and what its loads came to.
+type classic struct {
+	counter
+
+	addr, dsn string
+}
+
 // startClassic starts the usual design on the shop's Redis and Kafka, with a database of its own. How is usual or prompt.
-func startClassic(tb testing.TB, s shop, how string) string {
+func startClassic(tb testing.TB, s shop, how string) *classic {
 	tb.Helper()
-	addr := "127.0.0.1:" + strconv.Itoa(servertest.FreePort(tb))
-	p := suite.NewProcess(tb, "classic-"+how, suite.Binary(tb, "classic"), addr, servertest.PostgresDSN(tb), s.Redis.Addr,
+	c := &classic{addr: "127.0.0.1:" + strconv.Itoa(servertest.FreePort(tb)), dsn: servertest.PostgresDSN(tb)}
+	p := suite.NewProcess(tb, "classic-"+how, suite.Binary(tb, "classic"), c.addr, c.dsn, s.Redis.Addr,
 		strings.Join(s.Stores.Brokers, ","), s.Stores.Prefix+"classic-"+how, how)
 	p.Start()
 	suite.WaitFor(tb, 30*time.Second, func() error {
-		conn, err := net.Dial("tcp", addr)
+		conn, err := net.Dial("tcp", c.addr)
 		if err != nil {
 			return err
 		}
 		return conn.Close()
 	})
-	return addr
+	return c
 }
+
+// audit is the book of what it sold: every unit that is gone from the stock is in an order, and every 201 is one. Customers who had
+// no answer may have bought too.
+func (c *classic) audit(tb testing.TB) {
+	tb.Helper()
+	db := servertest.Open(tb, c.dsn)
+	var gone, sold, rows int64
+	if err := db.QueryRowContext(tb.Context(), `SELECT (SELECT COUNT(*) * $1::bigint - SUM(remaining) FROM stocks),
+		(SELECT SUM(quantity) FROM order_items), (SELECT COUNT(*) FROM orders)`, classicUnits).Scan(&gone, &sold, &rows); err != nil {
+		tb.Fatal(err)
+	}
+	if gone != sold || rows < c.accepted || rows > c.accepted+c.lost {
+		tb.Fatalf("the run is void: the classic design is %d units short, sold %d in %d orders, and acknowledged %d; %d got no answer", gone, sold, rows, c.accepted, c.lost)
+	}
+}
+
+// classicUnits are what it has of each sku at first.
+const classicUnits = 1_000_000
 
 // oneByOne is what one transaction for each order comes to: pgbench writes the same rows as an order does into the same
 // tables, in a database of its own, from as many connections as there are customers.
 type oneByOne struct {
+	shop
+
 	dsn, pgbench, script string
-	skus                 int
+
+	orders, cut int64 // transactions that were counted, and those that may have been cut off
 }
 
 // transaction is one order as one transaction: its row, its line, its payment and its event, and the units it takes.
@@ -66,7 +94,7 @@ COMMIT;
 `
 
 // newOneByOne makes the database and leaves it alone: the service that made the tables is stopped.
-func newOneByOne(tb testing.TB, skus int) oneByOne {
+func newOneByOne(tb testing.TB, skus int) *oneByOne {
 	tb.Helper()
 	pgbench, err := exec.LookPath("pgbench")
 	if err != nil {
@@ -83,26 +111,31 @@ func newOneByOne(tb testing.TB, skus int) oneByOne {
 	if err := os.WriteFile(script, fmt.Appendf(nil, transaction, skus-1), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	return oneByOne{s.Stores.Databases["order-api"], pgbench, script, skus}
+	return &oneByOne{shop: s, dsn: s.Stores.Databases["order-api"], pgbench: pgbench, script: script}
 }
 
-var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
+var processed = regexp.MustCompile(`(?s)actually processed: (\d+).*tps = ([0-9.]+)`)
 
 // run is how many orders a second it comes to.
-func (o oneByOne) run(tb testing.TB, clients int, during time.Duration) float64 {
+func (o *oneByOne) run(tb testing.TB, clients int, during time.Duration) float64 {
 	tb.Helper()
 	out, err := exec.CommandContext(tb.Context(), o.pgbench, "-n", "-M", "prepared", "-c", strconv.Itoa(clients), "-j", "2",
 		"-T", strconv.Itoa(int(during.Seconds())), "-f", o.script, o.dsn).CombinedOutput()
-	m := tps.FindSubmatch(out)
+	m := processed.FindSubmatch(out)
 	if err == nil && m == nil {
 		err = errors.New("it does not say its tps")
 	}
 	if err != nil {
 		tb.Fatalf("pgbench: %v\n%s", err, out)
 	}
-	v, err := strconv.ParseFloat(string(m[1]), 64)
+	n, err := strconv.ParseInt(string(m[1]), 10, 64)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return v
+	o.orders, o.cut = o.orders+n, o.cut+int64(clients)
+	rate, err := strconv.ParseFloat(string(m[2]), 64)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rate
 }

@@ -124,6 +124,8 @@ func (s shop) costs(b *testing.B) []cost {
 	return append(all, []cost{
 		{"allocations in order-api", found(string(metrics), `(?m)^go_memstats_mallocs_total (\S+)`)},
 		{"kB allocated in order-api", found(string(metrics), `(?m)^go_memstats_alloc_bytes_total (\S+)`) / 1000},
+		{"batches of orders", found(string(metrics), `(?m)^floodgate_accept_batch_size_count\S* (\S+)`)},
+		{"round trips to Postgres, of the relay and of consumers too", found(string(metrics), `(?m)^db_client_operation_duration_seconds_count\S*postgresql\S* (\S+)`)},
 		{"scripts in Redis, a round trip each", found(info, `cmdstat_evalsha:calls=(\d+)`)},
 		{"transactions of Postgres", commits},
 		{"fsyncs of Postgres's log", syncs},
@@ -131,11 +133,11 @@ func (s shop) costs(b *testing.B) []cost {
 	}...)
 }
 
-func found(text, pattern string) float64 {
-	m := regexp.MustCompile(pattern).FindStringSubmatch(text)
-	if m == nil {
-		return 0
+// found adds up what pattern finds.
+func found(text, pattern string) (sum float64) {
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		v, _ := strconv.ParseFloat(m[1], 64) // the pattern finds numbers
+		sum += v
 	}
-	v, _ := strconv.ParseFloat(m[1], 64)
-	return v
+	return sum
 }

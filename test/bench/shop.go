@@ -3,11 +3,15 @@ package bench
 import (
 	"database/sql"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,9 +75,21 @@ func (s shop) audit(tb testing.TB, accepted, lost int64) {
 // openShop starts order-api with settings of its own.
 func openShop(tb testing.TB, env ...string) shop {
 	tb.Helper()
-	s := shop{Suite: suite.Start(tb, suite.Config{Services: []string{"order-api"}, Env: env})}
+	s := shop{Suite: suite.Start(tb, suite.Config{Services: []string{"order-api"}, Env: append(env, traced()...)})}
 	s.db = s.Database(tb, "order-api")
 	return s
+}
+
+// collector takes spans and forgets them, as long as the process lives: a service sends what it samples by default.
+var collector = sync.OnceValue(func() string {
+	return httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // what does not come is lost to nobody
+	})).URL
+})
+
+// traced are the settings of a service that sends its spans somewhere.
+func traced() []string {
+	return []string{"FLOODGATE_OTLP_ENDPOINT=" + collector(), "FLOODGATE_OTLP_PROTOCOL=http/protobuf"}
 }
 
 func (s shop) addr() string { return s.Part("order-api", 0).Addr }
