@@ -19,17 +19,7 @@ var bin string
 // Main builds every service with the race detector, runs the tests against those, and removes them again:
 //
 //	func TestMain(m *testing.M) { suite.Main(m) }
-//
-// With SUITE_BUILD=shipped they are built as they are shipped, which is much faster: for a test whose load should be heavy.
-func Main(m *testing.M) {
-	how := "-race"
-	if os.Getenv("SUITE_BUILD") == "shipped" {
-		how = shipped
-	}
-	buildAndRun(m, how)
-}
-
-const shipped = "-trimpath"
+func Main(m *testing.M) { buildAndRun(m, "-race") }
 
 // BenchMain is Main for benchmarks: the services are built as they are shipped, and so are the programs in the folders more.
 // Where no benchmark was asked for it builds nothing.
@@ -38,7 +28,7 @@ func BenchMain(m *testing.M, more ...string) {
 	if asked := flag.Lookup("test.bench"); asked == nil || asked.Value.String() == "" {
 		os.Exit(m.Run())
 	}
-	buildAndRun(m, shipped, more...)
+	buildAndRun(m, "-trimpath", more...)
 }
 
 func buildAndRun(m *testing.M, how string, more ...string) {
