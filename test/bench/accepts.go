@@ -42,9 +42,22 @@ var (
 	wide = mix{"lua", 10_000, 1}
 
 	mixes = []mix{
-		hot, {"lua", 100, 1}, wide, {"lua", 100, 3}, {"lua", 10_000, 3},
-		{"lock", 1, 1}, {"lock", 100, 1}, {"lock", 10_000, 1}, {"lock", 100, 3}, {"lock", 10_000, 3},
-		{"off", 1, 1}, {"off", 100, 1}, {"off", 10_000, 1}, {"off", 100, 3}, {"off", 10_000, 3}}
+		hot,
+		{"lua", 100, 1},
+		wide,
+		{"lua", 100, 3},
+		{"lua", 10_000, 3},
+		{"lock", 1, 1},
+		{"lock", 100, 1},
+		{"lock", 10_000, 1},
+		{"lock", 100, 3},
+		{"lock", 10_000, 3},
+		{"off", 1, 1},
+		{"off", 100, 1},
+		{"off", 10_000, 1},
+		{"off", 100, 3},
+		{"off", 10_000, 3},
+	}
 )
 
 // capacity compares what the door can do with what it does: echoes and orders take turns, so that a machine which slows
@@ -112,7 +125,7 @@ func capacity(b *testing.B, r *report, who []string, rounds int, during time.Dur
 	usual.audit(b)
 	prompt.audit(b)
 	for _, o := range single {
-		o.shop.audit(b, o.orders, o.cut)
+		o.audit(b, o.orders, o.cut)
 	}
 	neighbours(r)
 }
