@@ -76,7 +76,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			{Name: "database", Probe: db.Ready},
 			{Name: "tables", Probe: s.tables.Ready},
 			{Name: "events", Probe: s.eventsFlow},
-			{Name: "items", Probe: s.itemsWarm},
+			{Name: "items", Probe: s.itemsReady},
 			{Name: "rules", Probe: rules.Ready},
 		}}.Serve(ctx, cfg.Run.OpsAddr())
 	})
@@ -244,9 +244,9 @@ func (s *service) onceTopicsExist(consume func(context.Context) error) func(cont
 	}
 }
 
-func (s *service) itemsWarm(ctx context.Context) error {
+func (s *service) itemsReady(ctx context.Context) error {
 	if catalogue := s.items.Load(); catalogue != nil {
-		return catalogue.Warm(ctx)
+		return catalogue.Ready(ctx)
 	}
 	return errors.New("the cache of items has not started")
 }

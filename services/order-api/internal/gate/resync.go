@@ -63,10 +63,9 @@ func (g *Counters) inUse() []string {
 
 // Run brings the counters of active skus back to the truth, round after round, until ctx ends. That is what heals a
 // crash between the gate and the commit, a restored dump, and an answer of Redis that was lost. A round over many skus rests
-// again and again, so that it costs a sale little; while Redis was away much may have gone wrong, and it hurries.
+// again and again, so that it costs a sale little; while Redis was away much may have gone wrong, and then it hurries.
 func (g *Counters) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		wait(ctx, every)
+	for wait(ctx, every); ctx.Err() == nil; wait(ctx, every) {
 		hurries := g.away.Load()
 		whole := true
 		for skus := range slices.Chunk(g.inUse(), chunk) {

@@ -280,8 +280,8 @@ func (c *Cache) noteUnits(sku string, left int64) {
 	c.units.Set(sku, units{left, time.Now().Add(recent)})
 }
 
-// Warm is nil as soon as what sold most is here, so that a sale which opens finds it, or cannot be had now: that costs speed only.
-func (c *Cache) Warm(context.Context) error {
+// Ready is nil as soon as what sold most is here, so that a sale which opens finds it, or cannot be had now: that costs speed only.
+func (c *Cache) Ready(context.Context) error {
 	if !c.warmed.Load() {
 		return errors.New("the best-sold items are not cached yet")
 	}

@@ -131,7 +131,7 @@ func TestWhatSoldMostIsWarm(t *testing.T) {
 	b.sell(t, "tea", 10)
 	redis := redistest.New(t)
 	r := open(t, b, redistest.Hurried(redis.Addr))
-	if r.Warm(t.Context()) == nil {
+	if r.Ready(t.Context()) == nil {
 		t.Error("it calls itself warm before it runs")
 	}
 	r.run()
@@ -142,7 +142,7 @@ func TestWhatSoldMostIsWarm(t *testing.T) {
 	redis.Stop()
 	cold := open(t, b, redistest.Hurried(redis.Addr))
 	cold.start()
-	cold.await("it waits for a Redis that is away", func() bool { return cold.Warm(t.Context()) == nil })
+	cold.await("it waits for a Redis that is away", func() bool { return cold.Ready(t.Context()) == nil })
 }
 
 // What can be sold of an item is not kept as long as the item.
