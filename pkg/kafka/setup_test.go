@@ -236,10 +236,10 @@ func (b *bundle) send(topic string, messages ...outbox.Message) {
 	b.must(err)
 }
 
-// unheard says that a writer has not heard of a new topic yet, or its broker not that it leads it. A relay tries again for any error; here, what may have been
+// unheard says that a writer has not heard of a new topic yet. A relay tries again for any error; here, what may have been
 // written must not be sent twice.
 func unheard(err error) bool {
-	return errors.Is(err, segment.UnknownTopicOrPartition) || errors.Is(err, segment.NotLeaderForPartition) || errors.Is(err, protocol.ErrNoTopic)
+	return errors.Is(err, segment.UnknownTopicOrPartition) || errors.Is(err, protocol.ErrNoTopic)
 }
 
 // numbered are n messages over ten keys, valued 0, 1, 2 …

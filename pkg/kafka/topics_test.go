@@ -6,10 +6,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	segment "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/floodgate-dev/floodgate/pkg/kafka"
 	"github.com/floodgate-dev/floodgate/pkg/outbox"
@@ -114,4 +117,39 @@ func TestAnAbsentBrokerIsWaitedFor(t *testing.T) {
 	go func() { made <- kafka.EnsureTopics(t.Context(), b.cfg, []string{"later"}, nil) }()
 	g.set(false)
 	b.must(<-made)
+}
+
+// A cluster names the leader of a new partition some moments before that broker knows.
+func TestTopicsThatAreNewAreWaitedForUntilTheyAreLed(t *testing.T) {
+	t.Parallel()
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broker.Close()
+	cfg := kafka.Defaults()
+	cfg.Brokers, cfg.Replication, cfg.Partitions = broker.ListenAddrs(), 1, 2
+	var refused atomic.Int32
+	broker.ControlKey(int16(kmsg.ListOffsets), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		if refused.Add(1) > 3 {
+			return nil, nil, false
+		}
+		broker.KeepControl()
+		ask := request.(*kmsg.ListOffsetsRequest) //nolint:forcetypeassert // ControlKey asked for no other
+		answer := ask.ResponseKind().(*kmsg.ListOffsetsResponse) //nolint:forcetypeassert // as kmsg pairs them
+		for _, t := range ask.Topics {
+			topic := kmsg.ListOffsetsResponseTopic{Topic: t.Topic}
+			for _, p := range t.Partitions {
+				topic.Partitions = append(topic.Partitions, kmsg.ListOffsetsResponseTopicPartition{Partition: p.Partition, ErrorCode: int16(segment.NotLeaderForPartition)})
+			}
+			answer.Topics = append(answer.Topics, topic)
+		}
+		return answer, nil, true
+	})
+	if err := kafka.EnsureTopics(t.Context(), cfg, []string{topic}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := refused.Load(); n < 4 {
+		t.Errorf("returned after %d refusals, want the broker asked until it leads", n)
+	}
 }
