@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/floodgate-dev/floodgate/pkg/servertest"
 	"github.com/floodgate-dev/floodgate/test/suite"
@@ -22,7 +26,7 @@ import (
 type balancer struct {
 	*testing.T
 	targets []*target
-	pace    *time.Ticker
+	pace    *rate.Limiter
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 
@@ -41,17 +45,25 @@ type target struct {
 
 const probeEvery = 50 * time.Millisecond
 
-// balance begins to send orders of the sku, at most rate a second.
-func balance(t *testing.T, s *suite.Suite, sku string, replicas, senders, rate int) *balancer {
+// balance begins to send orders of the sku, at most load a second.
+func balance(t *testing.T, s *suite.Suite, sku string, replicas, senders, load int) *balancer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	b := &balancer{T: t, pace: time.NewTicker(time.Second / time.Duration(rate)), stop: cancel}
+	b := &balancer{T: t, pace: rate.NewLimiter(rate.Limit(load), load/10), stop: cancel}
 	for k := range replicas {
 		one := &target{Part: s.Part("order-api", k), client: &http.Client{
 			Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: senders, IdleConnTimeout: time.Minute},
 		}}
 		b.targets = append(b.targets, one)
 		b.wg.Go(func() { one.watch(ctx) })
+	}
+	for _, one := range b.targets {
+		suite.WaitFor(t, patience, func() error {
+			if !one.ready.Load() {
+				return fmt.Errorf("%s is not seen to be ready", one.Name)
+			}
+			return nil
+		})
 	}
 	for n := range senders {
 		b.wg.Go(func() { b.send(ctx, s, fmt.Sprint("sender-", n), sku) })
@@ -60,7 +72,7 @@ func balance(t *testing.T, s *suite.Suite, sku string, replicas, senders, rate i
 	return b
 }
 
-// watch asks a replica whether it is ready.
+// watch asks a replica whether it is ready. One that is slow to answer counts as it did: the machine may be busy.
 func (one *target) watch(ctx context.Context) {
 	probe := &http.Client{Timeout: 2 * time.Second}
 	defer probe.CloseIdleConnections()
@@ -70,9 +82,13 @@ func (one *target) watch(ctx context.Context) {
 			return
 		}
 		answer, err := probe.Do(ask)
-		one.ready.Store(err == nil && answer.StatusCode == http.StatusOK)
-		if err == nil {
+		var slow net.Error
+		switch {
+		case err == nil:
+			one.ready.Store(answer.StatusCode == http.StatusOK)
 			_ = answer.Body.Close() // its status says it all
+		case !errors.As(err, &slow) || !slow.Timeout():
+			one.ready.Store(false)
 		}
 		select {
 		case <-ctx.Done():
@@ -83,12 +99,7 @@ func (one *target) watch(ctx context.Context) {
 
 // send orders one unit after the other, each of a replica that is ready, in turn.
 func (b *balancer) send(ctx context.Context, s *suite.Suite, who, sku string) {
-	for n := 0; ; n++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-b.pace.C:
-		}
+	for n := 0; b.pace.Wait(ctx) == nil; n++ {
 		var one *target
 		for i := range b.targets {
 			if next := b.targets[(n+i)%len(b.targets)]; next.ready.Load() {
@@ -97,7 +108,8 @@ func (b *balancer) send(ctx context.Context, s *suite.Suite, who, sku string) {
 			}
 		}
 		if one == nil {
-			continue // nobody is ready: a load balancer has nowhere to send
+			b.note(nil, outcome{failed: "no replica is ready: a load balancer has nowhere to send"})
+			continue
 		}
 		b.note(one, one.buy(s, who, sku, n))
 	}
@@ -154,7 +166,6 @@ func (b *balancer) note(one *target, out outcome) {
 func (b *balancer) end() {
 	b.stop()
 	b.wg.Wait()
-	b.pace.Stop()
 	for _, one := range b.targets {
 		one.client.CloseIdleConnections()
 	}
@@ -184,7 +195,7 @@ func (b *balancer) failed() []string {
 // does not wait for the session of one that left.
 func TestRestartsInTurnLoseNoRequest(t *testing.T) {
 	t.Parallel()
-	const replicas, rate, session = 2, 2000, 2 * time.Minute
+	const replicas, load, session = 2, 2000, 2 * time.Minute
 	s := suite.Start(t, suite.Config{
 		Replicas: map[string]int{"order-api": replicas},
 		// The delay is long because a busy machine is late to look; the session because a group that waited for it would show.
@@ -192,7 +203,7 @@ func TestRestartsInTurnLoseNoRequest(t *testing.T) {
 	})
 	s.Sell("tea", endless)
 	began := time.Now()
-	b := balance(t, s, "tea", replicas, 16, rate)
+	b := balance(t, s, "tea", replicas, 64, load)
 	for round := range servertest.Rounds(1) {
 		for k, victim := range b.targets {
 			other := b.targets[(k+1)%replicas]

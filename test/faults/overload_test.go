@@ -55,7 +55,7 @@ func TestOverloadBendsAndDoesNotBreak(t *testing.T) {
 func bends(t *testing.T, s *suite.Suite, try string) (slow []string) {
 	t.Helper()
 	full, _ := sorted(saturate(t, s, 6*time.Second))
-	capacity := rate(full)
+	capacity := perSecond(full)
 	calm, lost := sorted(offer(t, s, "calm-"+try, capacity/2, 4*time.Second))
 	if len(lost) > 0 {
 		t.Fatalf("at half of capacity (%.0f/s) an order was answered %d", capacity, lost[0].status)
@@ -71,11 +71,11 @@ func bends(t *testing.T, s *suite.Suite, try string) (slow []string) {
 
 	taken, refused := sorted(crowd)
 	t.Logf("capacity %.0f/s, calm p99 %v; of %d offered %d were taken (%.0f/s, p99 %v) and %d turned away (p50 %v); %d of %d others served",
-		capacity, p(calm, 99), len(crowd), len(taken), rate(taken), p(taken, 99), len(refused), p(refused, 50), well[0], well[1])
+		capacity, p(calm, 99), len(crowd), len(taken), perSecond(taken), p(taken, 99), len(refused), p(refused, 50), well[0], well[1])
 	if len(taken) < before || len(refused) < 5*len(taken) {
 		t.Fatalf("%d were taken and %d turned away: the load was no overload", len(taken), len(refused))
 	}
-	if got := rate(taken); got < 0.8*capacity {
+	if got := perSecond(taken); got < 0.8*capacity {
 		slow = append(slow, fmt.Sprintf("%.0f orders a second were taken under overload, want at least 80%% of %.0f", got, capacity))
 	}
 	if got, most := p(taken, 99), 3*p(calm, 99); got > most {
@@ -219,9 +219,9 @@ func p(all []asked, percent int) time.Duration {
 	return times[(len(times)-1)*percent/100]
 }
 
-// rate is how many were answered in a second, from the first answer to the last. Those of the first batch do not count: what
+// perSecond is how many were answered in a second, from the first answer to the last. Those of the first batch do not count: what
 // they waited for lies before it.
-func rate(all []asked) float64 {
+func perSecond(all []asked) float64 {
 	ends := make([]time.Time, len(all))
 	for i, a := range all {
 		ends[i] = a.due.Add(a.took)

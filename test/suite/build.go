@@ -19,7 +19,17 @@ var bin string
 // Main builds every service with the race detector, runs the tests against those, and removes them again:
 //
 //	func TestMain(m *testing.M) { suite.Main(m) }
-func Main(m *testing.M) { buildAndRun(m, "-race") }
+//
+// With SUITE_BUILD=shipped they are built as they are shipped, which is much faster: for a test whose load should be heavy.
+func Main(m *testing.M) {
+	how := "-race"
+	if os.Getenv("SUITE_BUILD") == "shipped" {
+		how = shipped
+	}
+	buildAndRun(m, how)
+}
+
+const shipped = "-trimpath"
 
 // BenchMain is Main for benchmarks: the services are built as they are shipped, and so are the programs in the folders more.
 // Where no benchmark was asked for it builds nothing.
@@ -28,7 +38,7 @@ func BenchMain(m *testing.M, more ...string) {
 	if asked := flag.Lookup("test.bench"); asked == nil || asked.Value.String() == "" {
 		os.Exit(m.Run())
 	}
-	buildAndRun(m, "-trimpath", more...)
+	buildAndRun(m, shipped, more...)
 }
 
 func buildAndRun(m *testing.M, how string, more ...string) {
