@@ -135,7 +135,7 @@ func TestTopicsThatAreNewAreWaitedForUntilTheyAreLed(t *testing.T) {
 			return nil, nil, false
 		}
 		broker.KeepControl()
-		ask := request.(*kmsg.ListOffsetsRequest) //nolint:forcetypeassert // ControlKey asked for no other
+		ask := request.(*kmsg.ListOffsetsRequest)                //nolint:forcetypeassert // ControlKey asked for no other
 		answer := ask.ResponseKind().(*kmsg.ListOffsetsResponse) //nolint:forcetypeassert // as kmsg pairs them
 		for _, t := range ask.Topics {
 			topic := kmsg.ListOffsetsResponseTopic{Topic: t.Topic}

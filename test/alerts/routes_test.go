@@ -70,7 +70,7 @@ func TestAlertsGoWhereTheyShould(t *testing.T) {
 	}
 }
 
-// TestWhatPeopleReadIsWhole renders the message of two alerts of one group.
+// TestWhatPeopleReadIsWhole renders the message of two alerts of one group, and the title of one that is of no group.
 func TestWhatPeopleReadIsWhole(t *testing.T) {
 	t.Parallel()
 	one := func(topic string) map[string]any {
@@ -82,10 +82,19 @@ func TestWhatPeopleReadIsWhole(t *testing.T) {
 			},
 		}
 	}
-	data := map[string]any{
+	two := map[string]any{
 		"status": "firing", "alerts": []any{one("a"), one("b")},
-		"commonLabels": map[string]string{"alertname": "ConsumerStuck", "consumergroup": "points"},
+		"commonLabels": map[string]string{"alertname": "ConsumerStuck", "consumergroup": "points", "job": "points-metrics"},
 	}
+	says(t, two, "floodgate.title", "ConsumerStuck · points (2)")
+	says(t, two, "floodgate.text", "points does not move on a", "points does not move on b", "It waits.", "https://example.org/ConsumerStuck.md")
+	down := map[string]any{"status": "resolved", "alerts": []any{one("")}, "commonLabels": map[string]string{"alertname": "ServiceDown", "job": "order-api"}}
+	says(t, down, "floodgate.title", "Over: ServiceDown · order-api")
+}
+
+// says renders a template with data and finds all of want in it.
+func says(t *testing.T, data map[string]any, template string, want ...string) {
+	t.Helper()
 	text, err := json.Marshal(data)
 	if err != nil {
 		t.Fatal(err)
@@ -94,14 +103,9 @@ func TestWhatPeopleReadIsWhole(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for template, want := range map[string][]string{
-		"floodgate.title": {"ConsumerStuck · points (2)"},
-		"floodgate.text":  {"points does not move on a", "points does not move on b", "It waits.", "https://example.org/ConsumerStuck.md"},
-	} {
-		says := amtool(t, "template", "render", "--template.glob="+root+"deploy/alertmanager/templates/*.tmpl",
-			"--template.text={{ template \""+template+"\" . }}", "--template.data="+path)
-		if slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(says, w) }) {
-			t.Errorf("%s says %q, want %q", template, says, want)
-		}
+	got := amtool(t, "template", "render", "--template.glob="+root+"deploy/alertmanager/templates/*.tmpl",
+		"--template.text={{ template \""+template+"\" . }}", "--template.data="+path)
+	if slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(got, w) }) {
+		t.Errorf("%s says %q, want %q", template, got, want)
 	}
 }
