@@ -12,18 +12,28 @@ namespace=${NAMESPACE:-floodgate-e2e} release=${RELEASE:-floodgate} patience=${P
 [ -n "${VALUES:-}" ] || die "VALUES is not set: name a values file that says where the cluster's Postgres, Kafka and Redis are (the least is in $chart/ci/minimal.yaml)"
 [ -r "$VALUES" ] || die "VALUES is $VALUES, which cannot be read"
 
+# try places an order. The test is a Job, and `helm test --logs` knows pods only: what it says is read with kubectl, where that is.
+try() {
+  local failed=0
+  release test --timeout "$patience" || failed=$?
+  ! command -v kubectl >/dev/null || kubectl --namespace "$namespace" logs --selector "app.kubernetes.io/instance=$release,app.kubernetes.io/component=smoke" --tail=-1 >&2 || true
+  return $failed
+}
+
 release() { "$helm" "$1" "$release" "${@:2}" --namespace "$namespace"; }
 
+! release status >/dev/null 2>&1 || die "there is a release $release in namespace $namespace already, and this would uninstall it in the end: name another in RELEASE or NAMESPACE"
+# What was installed in part goes too: the next try must find nothing of it.
+trap 'release uninstall --ignore-not-found --wait --timeout "$patience" || true' EXIT
 say "helm-e2e: install"
 release install "$chart" --create-namespace --values "$VALUES" --wait --timeout "$patience"
-trap 'release uninstall --wait --timeout "$patience" || true' EXIT
-release test --logs --timeout "$patience"
+try
 say "helm-e2e: upgrade"
 release upgrade "$chart" --values "$VALUES" --set-string "defaults.podAnnotations.floodgate\.dev/upgraded=$(date +%s)" --wait --timeout "$patience"
-release test --logs --timeout "$patience"
+try
 say "helm-e2e: roll back"
 release rollback 1 --wait --timeout "$patience"
-release test --logs --timeout "$patience"
+try
 say "helm-e2e: uninstall"
 trap - EXIT
 release uninstall --wait --timeout "$patience"
