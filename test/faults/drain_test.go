@@ -203,7 +203,7 @@ func TestRestartsInTurnLoseNoRequest(t *testing.T) {
 	})
 	s.Sell("tea", endless)
 	began := time.Now()
-	b := balance(t, s, "tea", replicas, 64, load)
+	b := balance(t, s, "tea", replicas, 256, load)
 	for round := range servertest.Rounds(1) {
 		for k, victim := range b.targets {
 			other := b.targets[(k+1)%replicas]
