@@ -56,7 +56,7 @@ const wantAsking = `GET /api/v1/orders/:id/shipment (order-api, server)
 func TestOneTraceTellsAnOrdersWholeLife(t *testing.T) {
 	t.Parallel()
 	in := receive(t)
-	env := []string{"FLOODGATE_TRACE_SAMPLE_RATIO=0", "FLOODGATE_RESOURCE_ATTRIBUTES=deployment.environment.name=test", "FLOODGATE_LOG_FORMAT=json", "OTEL_BSP_SCHEDULE_DELAY=200"}
+	env := []string{"FLOODGATE_TRACE_SAMPLE_RATIO=0", "FLOODGATE_TRACE_SLOW=1m", "FLOODGATE_RESOURCE_ATTRIBUTES=deployment.environment.name=test", "FLOODGATE_LOG_FORMAT=json", "OTEL_BSP_SCHEDULE_DELAY=200"}
 	for _, service := range []string{"ORDER_API", "INVENTORY", "DLQ_REPLAYER"} {
 		env = append(env, service+"_OTLP_ENDPOINT="+in.grpc)
 	}
