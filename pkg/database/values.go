@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -35,7 +36,7 @@ type Column struct {
 
 // Col names a column, its Postgres type and its elements.
 func Col[T any](name, typ string, elems []T) Column {
-	return Column{name: name, typ: typ, array: elems, at: func(i int) any { return elems[i] }, n: len(elems)}
+	return Column{name: name, typ: typ, array: array(elems), at: func(i int) any { return elems[i] }, n: len(elems)}
 }
 
 // NewValues joins columns of one length; other lengths are a bug and panic.
@@ -50,17 +51,18 @@ func NewValues(cols ...Column) Values {
 
 // with puts the table v in front of query, its parameters numbered after args.
 func (v Values) with(d Dialect, query string, args []any) (string, []any, error) {
-	names := make([]string, len(v.cols))
-	for i, c := range v.cols {
-		names[i] = c.name
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "WITH v(%s) AS (SELECT ", strings.Join(names, ", "))
+	b.Grow(len(query) + 64*len(v.cols))
+	b.WriteString("WITH v(")
+	for i, c := range v.cols {
+		b.WriteString(comma(i) + c.name)
+	}
+	b.WriteString(") AS (SELECT ")
 	if d == Postgres {
 		b.WriteString("* FROM unnest(")
 		for i, c := range v.cols {
 			args = append(args, c.array)
-			fmt.Fprintf(&b, "%s$%d::%s[]", comma(i), len(args), c.parameter())
+			b.WriteString(comma(i) + "$" + strconv.Itoa(len(args)) + "::" + c.parameter() + "[]")
 		}
 		b.WriteString(")")
 	} else {

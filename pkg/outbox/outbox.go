@@ -131,22 +131,22 @@ func Append(ctx context.Context, d database.Dialect, events ...Event) (database.
 
 func rows(events []Event, more ...database.Column) database.Values {
 	return database.NewValues(append([]database.Column{
-		column(events, "n", "bigint", func(i int, _ Event) int64 { return int64(i) }),
-		column(events, "version", "bigint", func(_ int, e Event) int64 { return e.Version }),
-		column(events, "shard", "smallint", func(_ int, e Event) int16 { return shard(e.Key) }),
-		column(events, "event_id", "text", func(_ int, e Event) string { return e.ID }),
-		column(events, "type", "text", func(_ int, e Event) string { return e.Type }),
-		column(events, "topic", "text", func(_ int, e Event) string { return e.Topic }),
-		column(events, "key", "bytea", func(_ int, e Event) []byte { return e.Key }),
-		column(events, "value", "bytea", func(_ int, e Event) []byte { return e.Value }),
-		column(events, "headers", "bytea", func(_ int, e Event) []byte { return EncodeHeaders(e.Headers) }),
+		column(events, "n", "bigint", func(i int, _ *Event) int64 { return int64(i) }),
+		column(events, "version", "bigint", func(_ int, e *Event) int64 { return e.Version }),
+		column(events, "shard", "smallint", func(_ int, e *Event) int16 { return shard(e.Key) }),
+		column(events, "event_id", "text", func(_ int, e *Event) string { return e.ID }),
+		column(events, "type", "text", func(_ int, e *Event) string { return e.Type }),
+		column(events, "topic", "text", func(_ int, e *Event) string { return e.Topic }),
+		column(events, "key", "bytea", func(_ int, e *Event) []byte { return e.Key }),
+		column(events, "value", "bytea", func(_ int, e *Event) []byte { return e.Value }),
+		column(events, "headers", "bytea", func(_ int, e *Event) []byte { return EncodeHeaders(e.Headers) }),
 	}, more...)...)
 }
 
-func column[T any](events []Event, name, typ string, of func(i int, e Event) T) database.Column {
+func column[T any](events []Event, name, typ string, of func(i int, e *Event) T) database.Column {
 	elems := make([]T, len(events))
-	for i, e := range events {
-		elems[i] = of(i, e)
+	for i := range events {
+		elems[i] = of(i, &events[i])
 	}
 	return database.Col(name, typ, elems)
 }

@@ -62,6 +62,7 @@ type RelayConfig struct {
 // a second relay there would send everything twice.
 type Relay struct {
 	RelayConfig
+	source  []byte // Source as a header has it
 	wake    chan struct{}
 	meters  meters
 	trouble map[int16]trouble // shards whose last send failed; only the goroutine of Run uses it
@@ -87,6 +88,7 @@ func NewRelay(cfg RelayConfig) *Relay {
 	}
 	return &Relay{
 		RelayConfig: cfg,
+		source:      []byte(cfg.Source),
 		wake:        make(chan struct{}, 1),
 		meters:      newMeters(cfg.Meter),
 		trouble:     map[int16]trouble{},
@@ -378,22 +380,27 @@ func (r *Relay) messages(page []row) []Message {
 	return messages
 }
 
+// Values that every event has are shared; nobody writes into a header.
+var (
+	specVersion = []byte("1.0")
+	contentType = []byte("application/protobuf")
+)
+
 // cloudEvent is the CloudEvents Kafka binding in binary mode.
 func (r *Relay) cloudEvent(p row) []Header {
-	at := time.UnixMilli(p.occurredAt).UTC().Format("2006-01-02T15:04:05.000Z07:00")
 	headers := make([]Header, 0, 9+len(p.Headers))
-	for _, h := range [...][2]string{
-		{"ce_specversion", "1.0"},
-		{"ce_id", p.ID},
-		{"ce_type", p.Type},
-		{"ce_source", r.Source},
-		{"ce_time", at},
-		{"content-type", "application/protobuf"},
-		{"traceparent", p.traceparent},
-		{"tracestate", p.tracestate},
+	for _, h := range [...]Header{
+		{"ce_specversion", specVersion},
+		{"ce_id", []byte(p.ID)},
+		{"ce_type", []byte(p.Type)},
+		{"ce_source", r.source},
+		{"ce_time", time.UnixMilli(p.occurredAt).UTC().AppendFormat(nil, "2006-01-02T15:04:05.000Z07:00")},
+		{"content-type", contentType},
+		{"traceparent", []byte(p.traceparent)},
+		{"tracestate", []byte(p.tracestate)},
 	} {
-		if h[1] != "" {
-			headers = append(headers, Header{Key: h[0], Value: []byte(h[1])})
+		if len(h.Value) > 0 {
+			headers = append(headers, h)
 		}
 	}
 	if p.Version != 0 {

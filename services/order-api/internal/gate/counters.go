@@ -248,8 +248,12 @@ type call struct {
 func newCall(of []*asking) call {
 	c := call{of: of, keys: make([]string, 0, 3*len(of)), args: make([]any, 0, 1+len(of))}
 	c.args = append(c.args, remember.Milliseconds())
-	for _, a := range of {
-		c.keys = append(c.keys, operationKeys(a.line.SkuID, a.op)...)
+	var k []string
+	for i, a := range of {
+		if i == 0 || a.line.SkuID != of[i-1].line.SkuID {
+			k = keys(a.line.SkuID)
+		}
+		c.keys = append(c.keys, k[0], k[1], operationKey(k[0], a.op))
 		c.args = append(c.args, a.line.Quantity)
 	}
 	return c

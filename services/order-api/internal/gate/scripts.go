@@ -14,11 +14,18 @@ func keys(sku string) []string {
 	return []string{k, k + ":epoch"}
 }
 
-// operationKeys hashes op, which is made of what callers send and may hold anything.
+// operationKeys are those of sku and of what op takes from it.
 func operationKeys(sku, op string) []string {
 	k := keys(sku)
+	return append(k, operationKey(k[0], op))
+}
+
+// operationKey hashes op, which is made of what callers send and may hold anything.
+func operationKey(counter, op string) string {
 	sum := sha256.Sum256([]byte(op))
-	return append(k, k[0]+":op:"+hex.EncodeToString(sum[:12]))
+	var digits [24]byte
+	hex.Encode(digits[:], sum[:12])
+	return counter + ":op:" + string(digits[:])
 }
 
 // counter is the number behind KEYS[1]; nil when it is missing or is no number, which is the same to us.

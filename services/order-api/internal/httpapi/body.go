@@ -26,17 +26,17 @@ func read(c *gin.Context, out any) error {
 func decode(r io.Reader, out any) error {
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
-	err := d.Decode(out)
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errTrailing
-			var big *http.MaxBytesError
-			if errors.As(more, &big) {
-				return errTooLarge
-			}
-		}
+	if err := d.Decode(out); err != nil {
+		return bodyError(err)
 	}
-	return bodyError(err)
+	if _, more := d.Token(); !errors.Is(more, io.EOF) {
+		var big *http.MaxBytesError
+		if errors.As(more, &big) {
+			return errTooLarge
+		}
+		return bodyError(errTrailing)
+	}
+	return nil
 }
 
 var errTrailing = errors.New("something follows the JSON object")
@@ -45,8 +45,6 @@ func bodyError(err error) error {
 	var big *http.MaxBytesError
 	var wrong *json.UnmarshalTypeError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &big):
 		return errTooLarge
 	case errors.As(err, &wrong):

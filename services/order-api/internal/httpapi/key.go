@@ -13,21 +13,24 @@ func parseKey(header []string) (string, error) {
 	if len(header) == 0 {
 		return "", nil
 	}
-	bad := invalid("Idempotency-Key", "must be 1 to "+strconv.Itoa(maxKey)+" visible ASCII characters, bare or as one quoted string")
 	if len(header) > 1 {
-		return "", bad
+		return "", badKey()
 	}
 	key := strings.TrimSpace(header[0])
 	if strings.HasPrefix(key, `"`) {
 		var ok bool
 		if key, ok = unquote(key); !ok {
-			return "", bad
+			return "", badKey()
 		}
 	}
 	if key == "" || len(key) > maxKey || strings.ContainsFunc(key, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
-		return "", bad
+		return "", badKey()
 	}
 	return key, nil
+}
+
+func badKey() error {
+	return invalid("Idempotency-Key", "must be 1 to "+strconv.Itoa(maxKey)+" visible ASCII characters, bare or as one quoted string")
 }
 
 // unquote reads a quoted string from its first quote to its last.

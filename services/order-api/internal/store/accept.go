@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -56,9 +57,9 @@ func (s *Store) accept(ctx context.Context, p *database.Pipeline, drafts []order
 	return verdicts, nil
 }
 
-// sale is a draft that became an order.
+// sale is a draft that became an order; it is the verdict's own.
 type sale struct {
-	order.Order
+	*order.Order
 	key, fingerprint string
 }
 
@@ -72,9 +73,9 @@ func (w sale) heldRef() string {
 
 func winners(verdicts []order.Verdict, drafts []order.Draft) []sale {
 	var sold []sale
-	for i, v := range verdicts {
-		if v.Accepted() {
-			sold = append(sold, sale{v.Order, drafts[i].Key, drafts[i].Fingerprint})
+	for i := range verdicts {
+		if v := &verdicts[i]; v.Accepted() {
+			sold = append(sold, sale{&v.Order, drafts[i].Key, drafts[i].Fingerprint})
 		}
 	}
 	return sold
@@ -169,7 +170,7 @@ func countHeld(state *order.State, drafts []order.Draft) database.Question {
 func insertOrders(sold []sale) database.Statement {
 	sold = slices.Clone(sold)
 	slices.SortStableFunc(sold, func(a, b sale) int {
-		return strings.Compare(a.UserID+"\x00"+a.key, b.UserID+"\x00"+b.key)
+		return cmp.Or(strings.Compare(a.UserID, b.UserID), strings.Compare(a.key, b.key))
 	})
 	v := database.NewValues(
 		field("id", "uuid", sold, func(w sale) string { return w.ID }),
@@ -239,7 +240,7 @@ func takeUnits(sold []sale) database.Statement {
 func announceCreated(ctx context.Context, d database.Dialect, sold []sale) (database.Statement, error) {
 	events := make([]outbox.Event, len(sold))
 	for i, w := range sold {
-		e, err := created(w.Order)
+		e, err := created(*w.Order)
 		if err != nil {
 			return database.Statement{}, err
 		}

@@ -185,7 +185,7 @@ func (w *work) move(o *locked, to order.Status, by, reason string) error {
 		}
 	}
 	if to.Ended() && o.held != "" {
-		w.returned = append(w.returned, payment{of: o.Order, ref: o.held, state: order.Returned})
+		w.returned = append(w.returned, payment{of: &o.Order, ref: o.held, state: order.Returned})
 		ref := o.held
 		o.held = ""
 		return w.refund(o, ref, o.DueReason())

@@ -13,7 +13,7 @@ import (
 
 // payment is one payment of an order, which is paid whole or not at all.
 type payment struct {
-	of    order.Order
+	of    *order.Order
 	ref   string
 	state order.PaymentState
 	at    time.Time
@@ -52,7 +52,7 @@ func paymentTx(ctx context.Context, tx *database.Tx, id, ref string) (state orde
 // receive takes a payment that was never seen, or sends it back.
 func (w *work) receive(o *locked, ref, by string) error {
 	state, due := o.Receive(o.held)
-	w.arrived = append(w.arrived, payment{of: o.Order, ref: ref, state: state, at: w.now})
+	w.arrived = append(w.arrived, payment{of: &o.Order, ref: ref, state: state, at: w.now})
 	w.note(o, order.Entry{Key: "payment/" + ref, At: w.now, What: "payment-noted", By: by, Detail: ref})
 	if state == order.Refused {
 		if err := w.refund(o, ref, due); err != nil {
