@@ -28,7 +28,7 @@ func TestGuard(t *testing.T) {
 		}
 		id := "01990000-0000-7000-8000-000000000001"
 		o := order.Order{ID: id, UserID: "ann", Status: order.Created, Payment: order.Deferred, CreatedAt: time.UnixMilli(1)}
-		if err := db.Tx(ctx, func(tx *database.Tx) error { return tx.ExecAll(ctx, insertOrders([]sale{{Order: o}})) }); err != nil {
+		if err := db.Tx(ctx, func(tx *database.Tx) error { return tx.ExecAll(ctx, insertOrders([]sale{{Order: &o}})) }); err != nil {
 			t.Fatal(err)
 		}
 		var ran bool
