@@ -42,5 +42,5 @@ func (n *bigint) Int64Value() (pgtype.Int8, error) {
 }
 
 func oneDimension(n int) []pgtype.ArrayDimension {
-	return []pgtype.ArrayDimension{{Length: int32(n), LowerBound: 1}} //nolint:gosec // no batch has as many rows
+	return []pgtype.ArrayDimension{{Length: int32(n), LowerBound: 1}}
 }
