@@ -7,6 +7,9 @@ import (
 
 const rowMemory = "a read that waits for the one before, anywhere in 8 MB"
 
+// quietNS is what it takes at most on a machine that is left alone.
+const quietNS = 20
+
 // cacheMiss is how many ns one read takes that waits for the one before, in a ring of random steps through 8 MB. That much fits into
 // the cache that processors share, where it has room: guests of one host that use it up make every process here slower, and the kernel
 // counts their waits as work.

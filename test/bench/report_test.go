@@ -75,6 +75,19 @@ func TestTheReportComparesWithinARound(t *testing.T) {
 	}
 }
 
+func TestTheReadmeTellsOfABusyMachine(t *testing.T) {
+	t.Parallel()
+	for ns, busy := range map[float64]bool{12: false, 42: true} {
+		r := measured()
+		r.When = "2026-11-29T17:17:39Z"
+		r.chapter("The machine itself", "")
+		r.sample(rowMemory, "ns", ns)
+		if s := r.summary(); strings.Contains(s, "42 ns") != busy || strings.Contains(s, "not this run's alone") != busy {
+			t.Errorf("at %v ns README.md says %s", ns, s)
+		}
+	}
+}
+
 func TestTheReportWritesItsPartOfTheReadme(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
