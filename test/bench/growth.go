@@ -72,7 +72,8 @@ func grow(b *testing.B, r *report, who []string, rounds int, during time.Duratio
 	r.chapter("Growth", "Processor time of everything that takes part in an order (order-api, Postgres, Redis, Kafka, the load generator), by the kernel's counters, gate `lua`. "+
 		"Stored orders are written by SQL beforehand, ten for each customer, with their lines and payments, and Postgres has analysed them. "+
 		"Skus and connections grow in a shop that stocks the most skus there are; each of those that a step orders was sold once before, by a process that was "+
-		"started for the round. With few connections a batch is few orders, so each pays for more of its COMMIT.")
+		"started for the round. With few connections a batch is few orders, so each pays for more of its COMMIT. Of 1,000 customers who come again at once most are turned away for "+
+		"want of room (`admit_orders`), and who buys pays for their answers too.")
 	stores, skus, connections := storesOf(quick), skusOf(quick), connectionsOf()
 	var shops []shop
 	accepted, lost := map[int]int64{}, map[int]int64{}
