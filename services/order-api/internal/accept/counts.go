@@ -47,7 +47,21 @@ func newCounts(provider metric.MeterProvider) (c counts, err error) {
 func (c counts) begin(ctx context.Context) {
 	c.accepted.Add(ctx, 0)
 	c.replayed.Add(ctx, 0)
-	c.refused.Add(ctx, 0, metric.WithAttributes(attribute.String("reason", "overloaded")))
+	c.refused.Add(ctx, 0, overloaded)
+}
+
+// What crowds are told is made once.
+var overloaded, soldOut = reason("overloaded"), reason(string(order.SoldOut))
+
+func reason(word string) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", word)))
+}
+
+func reasonOf(code order.Code) metric.MeasurementOption {
+	if code == order.SoldOut {
+		return soldOut
+	}
+	return reason(string(code))
 }
 
 func (c counts) decided(ctx context.Context, v order.Verdict) {
@@ -58,7 +72,7 @@ func (c counts) decided(ctx context.Context, v order.Verdict) {
 	case v.Replayed:
 		c.replayed.Add(ctx, 1)
 	case errors.As(v.Err, &refusal):
-		c.refused.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", string(refusal.Code))))
+		c.refused.Add(ctx, 1, reasonOf(refusal.Code))
 	}
 }
 
@@ -66,5 +80,5 @@ func (c counts) batched(ctx context.Context, orders int)     { c.size.Record(ctx
 func (c counts) waited(ctx context.Context, d time.Duration) { c.wait.Record(ctx, d.Seconds()) }
 
 func (c counts) overloaded(ctx context.Context) {
-	c.refused.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", "overloaded")))
+	c.refused.Add(ctx, 1, overloaded)
 }

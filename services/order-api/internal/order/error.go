@@ -1,7 +1,5 @@
 package order
 
-import "fmt"
-
 // Code is the stable word for a refusal, as callers of the HTTP interface see it.
 type Code string
 
@@ -30,7 +28,7 @@ type Error struct {
 // Field is one fault of a request.
 type Field struct{ Field, Message string }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.Code, e.Message) }
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
 
 // Missing is the refusal for an order that does not exist, or not for the one who asks.
 func Missing() *Error { return &Error{Code: NotFound, Message: "there is no such order"} }
