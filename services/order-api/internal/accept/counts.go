@@ -50,7 +50,7 @@ func (c counts) begin(ctx context.Context) {
 	c.refused.Add(ctx, 0, overloaded)
 }
 
-// What crowds are told is made once.
+// What crowds are counted as is made once.
 var overloaded, soldOut = reason("overloaded"), reason(string(order.SoldOut))
 
 func reason(word string) metric.MeasurementOption {

@@ -19,7 +19,7 @@ func read(c *gin.Context, out any) error {
 	if err != nil || media != "application/json" {
 		return errMedia
 	}
-	return decode(c.Request.Body, out) // hold has bounded it
+	return decode(c.Request.Body, out) // bounded already: see hold
 }
 
 // decode reads one JSON object. What is no JSON is malformed; JSON that does not fit is invalid and names its field.

@@ -13,7 +13,7 @@ import (
 
 // payment is one payment of an order, which is paid whole or not at all.
 type payment struct {
-	of    *order.Order
+	of    *order.Order // as it stands; what a payment needs of it never changes
 	ref   string
 	state order.PaymentState
 	at    time.Time
